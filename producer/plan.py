@@ -1,0 +1,65 @@
+"""The plan: source files and a spec in, batches out. Pure.
+
+Always holds: every byte (or row group) of every file is in exactly one span, in order; batches are as even as the files'
+cuts allow; the plan depends on the sources and the spec alone, never on who will work on it (law 2).
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from tokenmill import documents
+from tokenmill.job import Batch, Cut, JobSpec, Span
+
+#: Without --batch-bytes a corpus is cut into about this many batches, so that small ones too keep many workers busy …
+BATCHES = 64
+#: … but never into batches smaller or larger than these bytes: the queue must cost nothing, and a batch take seconds.
+SMALLEST, LARGEST = 4 << 20, 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Plannable:
+    """A source file with what its footer says."""
+
+    url: str
+    size: int
+    #: Bytes of each row group; None for files without.
+    row_groups: tuple[int, ...] | None = None
+
+
+def batch_bytes_for(total: int) -> int:
+    """The bytes to aim at per batch, for a corpus of `total` bytes."""
+    return min(max(total // BATCHES, SMALLEST), LARGEST)
+
+
+def plan(files: Iterable[Plannable], spec: JobSpec) -> Iterator[Batch]:
+    """Cut files into batches of about `spec.batch_bytes`: at most a quarter more, unless one piece cannot be cut."""
+    index, spans, size = 0, list[Span](), 0
+    for file in files:
+        for span in _pieces(file, spec):
+            if spans and size + span.bytes > spec.batch_bytes * 5 // 4:
+                yield Batch(index=index, spans=tuple(spans))
+                index, spans, size = index + 1, [], 0
+            if spans and spans[-1].url == span.url and spans[-1].stop == span.start:
+                previous = spans.pop()
+                span = replace(previous, stop=span.stop, bytes=previous.bytes + span.bytes)
+                size -= previous.bytes
+            spans.append(span)
+            size += span.bytes
+    if spans:
+        yield Batch(index=index, spans=tuple(spans))
+
+
+def _pieces(file: Plannable, spec: JobSpec) -> Iterator[Span]:
+    """A file in pieces of at most one and a half times the batch size, as far as its format can be cut."""
+    cut = documents.cut_of(file.url, spec)
+    if file.row_groups is not None:
+        for group, size in enumerate(file.row_groups):
+            yield Span(url=file.url, cut=cut, start=group, stop=group + 1, bytes=size)
+    elif cut is Cut.BYTES:
+        ranges = max(1, round(file.size / spec.batch_bytes))
+        ends = [file.size * number // ranges for number in range(ranges + 1)]
+        for start, stop in pairwise(ends):
+            yield Span(url=file.url, cut=cut, start=start, stop=stop, bytes=stop - start)
+    else:
+        yield Span(url=file.url, cut=Cut.WHOLE, start=0, stop=0, bytes=file.size)

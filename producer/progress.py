@@ -1,0 +1,121 @@
+"""How far a job is: what the ledger says is done, what the broker says is under way, and the pace."""
+
+import time
+from collections import deque
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import redis
+
+from producer.queue import BatchQueue, Sighting
+from tokenmill.job import Counts, Job, ParkedBatch
+from tokenmill.ledger import Ledger
+
+#: Seconds of history that the pace is taken from.
+WINDOW = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """One moment of a job."""
+
+    job: Job
+    sealed: bool
+    #: Batches with an entry.
+    committed: int
+    #: Sums over the committed batches.
+    counts: Counts
+    #: Batches under way, by index.
+    under_way: dict[int, Sighting]
+    parked: tuple[ParkedBatch, ...]
+    #: Source bytes per second; None until there is something to measure.
+    pace: float | None = None
+
+    @property
+    def running(self) -> dict[int, Sighting]:
+        """The batches that a worker holds."""
+        return {index: sighting for index, sighting in self.under_way.items() if sighting.state != "sent"}
+
+    @property
+    def documents(self) -> int:
+        return self.counts.documents + sum(sighting.documents for sighting in self.running.values())
+
+    @property
+    def tokens(self) -> int:
+        return self.counts.tokens + sum(sighting.tokens for sighting in self.running.values())
+
+    @property
+    def rejected(self) -> int:
+        return self.counts.rejected_total + sum(sighting.rejected for sighting in self.running.values())
+
+    @property
+    def input_bytes(self) -> int:
+        return self.counts.input_bytes + sum(sighting.input_bytes for sighting in self.running.values())
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds to the end at the present pace; None while that is not known."""
+        if self.sealed:
+            return 0.0
+        return max(0, self.job.source_bytes - self.input_bytes) / self.pace if self.pace else None
+
+    def summary(self) -> dict[str, Any]:
+        """For machines: `tokenmill status --json`."""
+        return {
+            "job_id": self.job.job_id,
+            "name": self.job.name,
+            "sealed": self.sealed,
+            "batches": self.job.batches,
+            "committed": self.committed,
+            "documents": self.documents,
+            "tokens": self.tokens,
+            "rejected": self.rejected,
+            "input_bytes": self.input_bytes,
+            "total_bytes": self.job.source_bytes,
+            "bytes_per_second": self.pace,
+            "seconds_left": self.seconds_left,
+            "running": {f"{index:06d}": asdict(sighting) for index, sighting in sorted(self.running.items())},
+            "parked": {f"{batch.index:06d}": batch.reason for batch in self.parked},
+        }
+
+
+@dataclass(slots=True)
+class Pace:
+    """Source bytes per second over the last WINDOW seconds."""
+
+    _samples: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def __call__(self, input_bytes: int) -> float | None:
+        """Note how far the job is now and return its pace."""
+        now = time.monotonic()
+        self._samples.append((now, input_bytes))
+        while now - self._samples[0][0] > WINDOW and len(self._samples) > 2:
+            self._samples.popleft()
+        (then, before), seconds = self._samples[0], now - self._samples[0][0]
+        return (input_bytes - before) / seconds if seconds > 0.5 and input_bytes > before else None
+
+
+def observe(ledger: Ledger, sightings: dict[int, Sighting], pace: Pace) -> Progress:
+    """What anybody can see who sees the output; reads every entry."""
+    counts, committed = Counts(), 0
+    for entry in ledger.entries():
+        counts, committed = counts + entry.counts, committed + 1
+    progress = Progress(
+        job=ledger.job(),
+        sealed=ledger.manifest() is not None,
+        committed=committed,
+        counts=counts,
+        under_way=sightings,
+        parked=tuple(ledger.parked()),
+    )
+    return replace(progress, pace=pace(progress.input_bytes))
+
+
+def seen_by(broker: str | None, job: Job) -> dict[int, Sighting]:
+    """What the broker says is under way; nothing if there is no broker or it does not answer."""
+    if broker is None:
+        return {}
+    try:
+        return BatchQueue(broker).sightings(job.job_id)
+    except redis.RedisError:
+        return {}

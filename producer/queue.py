@@ -1,0 +1,121 @@
+"""The producer's side of the broker: batches sent, sightings read, one leader per job.
+
+Comes in: batches. Goes out: messages of about 700 bytes that hold names and numbers, never text (law 5). Everything kept in
+Redis may vanish at any time; the ledger is the truth.
+"""
+
+import json
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+from celery import Celery
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from tokenmill.broker import (
+    KEY_SECONDS,
+    PREFIX,
+    QUEUE,
+    SOCKET_OPTIONS,
+    TASK,
+    TRANSPORT_OPTIONS,
+    BatchMessage,
+    attempts_key,
+    client_url,
+    lead_key,
+    sightings_key,
+    without_password,
+)
+from tokenmill.errors import TransientError
+from tokenmill.job import Batch, Job
+
+#: Seconds that a leader keeps its job without a word.
+LEAD_SECONDS = 10
+
+#: Keep the lead if it is ours; takes key, token, seconds.
+RENEW = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('expire', KEYS[1], ARGV[2]) else return 0 end"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """The last sign of life of a batch that is under way."""
+
+    #: "sent", "running" or "waiting"
+    state: str
+    worker: str = ""
+    seconds: float = 0.0
+    documents: int = 0
+    tokens: int = 0
+    rejected: int = 0
+    input_bytes: int = 0
+    waiting_for: str = ""
+
+
+class BatchQueue:
+    """A connection to the broker; opened at the first use."""
+
+    def __init__(self, broker: str) -> None:
+        self.broker = broker
+        self._celery = Celery("tokenmill-producer", broker=broker)
+        self._celery.conf.update(
+            broker_transport_options=TRANSPORT_OPTIONS,
+            task_serializer="json",
+            task_ignore_result=True,
+            task_send_sent_event=True,
+            broker_connection_retry_on_startup=False,
+        )
+        # redis-py would try for seconds by itself; whoever asks here can wait and say so
+        self._redis = redis.Redis.from_url(client_url(broker), retry=Retry(NoBackoff(), 0), **SOCKET_OPTIONS)
+        self._token = secrets.token_hex(8)
+
+    def ping(self) -> str:
+        """The server's name and version. Raises TransientError if it does not answer."""
+        try:
+            info: dict[str, Any] = self._redis.info("server")  # type: ignore[assignment]  # sync and async typed as one
+        except redis.RedisError as error:
+            raise TransientError(
+                f"no broker answers at {without_password(self.broker)}: {error}. Start Redis or Valkey there, or set TOKENMILL_BROKER."
+            ) from error
+        return f"{info.get('server_name', 'redis')} {info.get('valkey_version', info.get('redis_version'))}"
+
+    def send(self, job: Job, output: str, batch: Batch) -> None:
+        """Send one batch; its sighting is written first, so that a quick worker's end is not overwritten."""
+        key = sightings_key(job.job_id)
+        with self._redis.pipeline(transaction=False) as pipe:
+            pipe.hset(key, str(batch.index), json.dumps({"state": "sent"}))
+            pipe.expire(key, KEY_SECONDS)
+            pipe.execute()
+        message = BatchMessage(job_id=job.job_id, output=output, batch=batch.index)
+        self._celery.send_task(
+            TASK,
+            kwargs=message.arguments(),
+            queue=QUEUE,
+            shadow=f"{TASK}[{job.name}/{batch.index:06d}]",
+            argsrepr="()",
+            kwargsrepr=f"{batch.bytes / 1e6:.1f} MB in {len(batch.spans)} spans, job {job.job_id}",
+            retry=False,
+        )
+
+    def waiting(self) -> int:
+        """Messages that no worker has taken yet, of all jobs."""
+        return int(self._redis.llen(PREFIX + QUEUE))  # type: ignore[arg-type]  # sync and async typed as one
+
+    def sightings(self, job_id: str) -> dict[int, Sighting]:
+        """The batches of a job that are under way."""
+        found: dict[bytes, bytes] = self._redis.hgetall(sightings_key(job_id))  # type: ignore[assignment]  # as above
+        return {int(index): Sighting(**json.loads(data)) for index, data in found.items()}
+
+    def forget(self, job_id: str, batch: int) -> None:
+        """Drop the sighting of a batch that nobody works on any more."""
+        self._redis.hdel(sightings_key(job_id), str(batch))
+
+    def clear(self, job_id: str) -> None:
+        """Drop all bookkeeping of a job that has ended."""
+        self._redis.delete(sightings_key(job_id), attempts_key(job_id), lead_key(job_id))
+
+    def lead(self, job_id: str) -> bool:
+        """Take or keep the lead of a job; False while another dispatcher has it."""
+        taken = self._redis.set(lead_key(job_id), self._token, nx=True, ex=LEAD_SECONDS)
+        return bool(taken) or bool(self._redis.eval(RENEW, 1, lead_key(job_id), self._token, LEAD_SECONDS))

@@ -1,0 +1,79 @@
+"""What every reader yields, whatever the source format.
+
+Always holds: documents come in source order; each carries its position; a record that is no document comes as a `Rejection`
+at its place instead of an exception; memory is bounded by one block and the longest allowed record.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal, Protocol
+
+import pyarrow as pa
+
+from tokenmill.job import JobSpec, Span
+
+#: Characters of a rejected record that are kept for people.
+EXCERPT = 200
+
+
+class Reason(StrEnum):
+    """Why a record did not become token ids."""
+
+    BROKEN_JSON = "broken_json"
+    NOT_AN_OBJECT = "not_an_object"
+    MISSING_FIELD = "missing_field"
+    NULL_TEXT = "null_text"
+    NOT_TEXT = "not_text"
+    INVALID_UTF8 = "invalid_utf8"
+    LONE_SURROGATE = "lone_surrogate"
+    EMPTY = "empty"
+    TOO_LONG = "too_long"
+    SPECIAL_TOKEN = "special_token"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """One record that did not become token ids, for `rejected/`."""
+
+    file: str
+    #: What `position` counts: bytes from the start of the (decompressed) file, or rows.
+    unit: Literal["byte", "row"]
+    position: int
+    reason: Reason
+    #: Value of the id field where the record could be read.
+    id: str | None
+    #: First characters of the record.
+    excerpt: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Documents:
+    """Some documents in source order, and the damage met between them."""
+
+    file: str
+    #: One text per document.
+    text: pa.LargeStringArray
+    #: Where each document stands in its file, in `unit`s; as long as `text`.
+    positions: list[int]
+    unit: Literal["byte", "row"]
+    #: Value of the id field of each document; as long as `text`.
+    ids: list[str | None]
+    rejected: list[Rejection]
+    #: Source bytes of the span read so far, for progress.
+    consumed: int
+
+
+class Reader(Protocol):
+    """One file per source format."""
+
+    def read(self, span: Span, spec: JobSpec) -> Iterator[Documents]:
+        """Yield the documents of a span. Raises BatchError when the file is not what the plan saw."""
+        ...
+
+
+def excerpt(record: bytes | str) -> str:
+    """The first characters of a record, readable whatever it holds."""
+    if isinstance(record, str):
+        return record[:EXCERPT].encode("utf-8", "replace").decode()
+    return record[: 4 * EXCERPT].decode("utf-8", "replace")[:EXCERPT]

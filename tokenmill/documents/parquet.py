@@ -1,0 +1,121 @@
+"""Parquet: one document per row, the text in one column, work cut at row groups."""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tokenmill import storage
+from tokenmill.documents.contract import Documents, Reason, Rejection, excerpt
+from tokenmill.errors import BatchError
+from tokenmill.job import Cut, JobSpec, Span
+
+#: Bytes of text aimed at per record batch.
+BATCH_BYTES = 4 << 20
+
+
+def row_groups(url: str, text_field: str) -> list[int]:
+    """The stored bytes of each row group, from the footer alone. Raises BatchError if the column is missing or no text."""
+    with storage.open_input(url) as file:
+        footer = _open(file, url)
+        _check_column(footer.schema_arrow, url, text_field)
+        return [_bytes(footer.metadata, group) for group in range(footer.metadata.num_row_groups)]
+
+
+class ParquetReader:
+    """Reads .parquet."""
+
+    def read(self, span: Span, spec: JobSpec) -> Iterator[Documents]:
+        with storage.open_input(span.url) as file:
+            source = _open(file, span.url)
+            _check_column(source.schema_arrow, span.url, spec.text_field)
+            metadata = source.metadata
+            stop = span.stop if span.cut is Cut.ROW_GROUPS else metadata.num_row_groups
+            first_rows = [0]
+            for group in range(metadata.num_row_groups):
+                first_rows.append(first_rows[-1] + metadata.row_group(group).num_rows)
+            if stop > metadata.num_row_groups:
+                raise BatchError(f"{span.url} has {metadata.num_row_groups} row groups, planned were {stop}: it has changed.")
+            columns = [spec.text_field, *([spec.id_field] if spec.id_field in source.schema_arrow.names else [])]
+            consumed = 0
+            for group in range(span.start, stop):
+                row, size = first_rows[group], _bytes(metadata, group)
+                rows = max(1, metadata.row_group(group).num_rows)
+                per_batch = max(1, min(rows, BATCH_BYTES * rows // max(1, metadata.row_group(group).total_byte_size)))
+                for batch in _batches(source, group, per_batch, columns, span.url):
+                    share = (row + batch.num_rows - first_rows[group]) / rows
+                    yield _documents(batch, span.url, row, spec, consumed + int(size * share))
+                    row += batch.num_rows
+                consumed += size
+
+
+def _open(file: object, url: str) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(file)
+    except pa.ArrowInvalid as error:
+        raise BatchError(f"{url} is no readable Parquet file: {error}. Fetch it again or leave it out.") from error
+
+
+def _check_column(schema: pa.Schema, url: str, text_field: str) -> None:
+    if text_field not in schema.names:
+        raise BatchError(f"{url} has no column {text_field!r}; it has {', '.join(schema.names)}. Name one with --text-field.")
+    kind = schema.field(text_field).type
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
+        raise BatchError(f"{url}: column {text_field!r} holds {kind}, not text. Name another with --text-field.")
+
+
+def _bytes(metadata: pq.FileMetaData, group: int) -> int:
+    row_group = metadata.row_group(group)
+    return sum(row_group.column(column).total_compressed_size for column in range(row_group.num_columns))
+
+
+def _batches(
+    source: pq.ParquetFile, group: int, rows: int, columns: list[str], url: str
+) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from source.iter_batches(batch_size=rows, row_groups=[group], columns=columns, use_threads=False)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise BatchError(f"{url}: row group {group} cannot be read: {error}. Fetch the file again or leave it out.") from error
+
+
+def _documents(batch: pa.RecordBatch, url: str, first_row: int, spec: JobSpec, consumed: int) -> Documents:
+    column = batch.column(0).cast(pa.large_string())
+    ids = [None if v is None else str(v) for v in batch.column(1).to_pylist()] if batch.num_columns > 1 else []
+    ids = ids or [None] * batch.num_rows
+    reasons: dict[int, tuple[Reason, str]] = {}
+    if column.null_count:
+        for index in pc.indices_nonzero(column.is_null()).to_pylist():
+            reasons[index] = (Reason.NULL_TEXT, "")
+    sizes = pc.binary_length(column).fill_null(0)
+    for index in pc.indices_nonzero(pc.greater(sizes, spec.max_document_bytes)).to_pylist():
+        reasons[index] = (Reason.TOO_LONG, excerpt(_raw(column, index)))
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:  # Parquet does not promise UTF-8; find the rows that are not
+        for index in range(batch.num_rows):
+            raw = _raw(column, index)
+            try:
+                raw.decode("utf-8")
+            except UnicodeDecodeError:
+                reasons[index] = (Reason.INVALID_UTF8, excerpt(raw))
+    good = [index for index in range(batch.num_rows) if index not in reasons] if reasons else None
+    return Documents(
+        file=url,
+        text=column if good is None else column.take(pa.array(good, pa.int64())),
+        positions=[first_row + index for index in (range(batch.num_rows) if good is None else good)],
+        unit="row",
+        ids=ids if good is None else [ids[index] for index in good],
+        rejected=[
+            Rejection(file=url, unit="row", position=first_row + i, reason=reason, id=ids[i], excerpt=shown)
+            for i, (reason, shown) in sorted(reasons.items())
+        ],
+        consumed=consumed,
+    )
+
+
+def _raw(column: pa.LargeStringArray, index: int) -> bytes:
+    """The bytes of one value, whether or not they are UTF-8."""
+    value: bytes | None = column.cast(pa.large_binary())[index].as_py()
+    return value or b""

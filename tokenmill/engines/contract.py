@@ -1,0 +1,62 @@
+"""What every engine takes and gives: a text column in, one flat token array and its offsets out."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tokenmill.tokenizers import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The ids of some documents: document i is ids[offsets[i]:offsets[i + 1]]."""
+
+    #: uint32, all documents end to end.
+    ids: NDArray[np.uint32]
+    #: int64, one more than documents; begins with 0.
+    offsets: NDArray[np.int64]
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens per document."""
+        return np.diff(self.offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def document(self, index: int) -> NDArray[np.uint32]:
+        """The ids of one document."""
+        return self.ids[self.offsets[index] : self.offsets[index + 1]]
+
+
+class Engine(Protocol):
+    """One way to encode. Whichever is used, the ids are those of Hugging Face `tokenizers` (law 1)."""
+
+    name: str
+    version: str
+
+    def encode(self, text: pa.LargeStringArray) -> Tokens:
+        """The ids of each document, without BOS or EOS."""
+        ...
+
+
+class EngineType(Protocol):
+    """How an engine is asked about a tokenizer and made for it; its constructor may take seconds."""
+
+    name: str
+
+    def __call__(self, model: Model) -> Engine: ...
+
+    def supports(self, model: Model) -> str | None:
+        """Why this engine does not take the tokenizer; None if it may. Cheap: loads nothing."""
+        ...
+
+
+def from_lengths(ids: NDArray[np.uint32], lengths: NDArray[np.int64]) -> Tokens:
+    """Tokens from ids end to end and tokens per document."""
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return Tokens(ids, offsets)

@@ -1,0 +1,28 @@
+"""fastokens 0.3: byte-level BPE at 30 to 45 times the reference's speed, exact on every code point tried for most files."""
+
+from importlib.metadata import version
+
+import fastokens
+import numpy as np
+import pyarrow as pa
+
+from tokenmill.engines.contract import Tokens
+from tokenmill.tokenizers import Model
+
+
+class FastokensEngine:
+    """Encodes with `encode_batch_flat`, which returns two buffers and no Python object per token."""
+
+    name = "fastokens"
+    version = version("fastokens")
+
+    def __init__(self, model: Model) -> None:
+        self._tokenizer = fastokens.Tokenizer.from_json_str(model.json)
+
+    @staticmethod
+    def supports(model: Model) -> str | None:
+        return None if model.family == "BPE" else f"fastokens knows BPE, not {model.family}"
+
+    def encode(self, text: pa.LargeStringArray) -> Tokens:
+        ids, offsets = self._tokenizer.encode_batch_flat(text.to_pylist(), add_special_tokens=False)
+        return Tokens(np.frombuffer(ids, np.uint32), np.frombuffer(offsets, np.uint64).astype(np.int64))

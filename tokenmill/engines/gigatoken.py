@@ -1,0 +1,44 @@
+"""gigatoken 0.10: BPE with byte fallback (SentencePiece) and byte-level BPE with well-known patterns, from flat buffers."""
+
+from importlib.metadata import version
+
+import awkward
+import gigatoken
+import numpy as np
+import pyarrow as pa
+
+from tokenmill.engines.contract import Tokens
+from tokenmill.tokenizers import Model
+
+#: Its cache of words grows without bound (0.10.0); the tokenizer is made anew after this much text, about 200 MB of cache.
+RENEW_BYTES = 2 << 30
+
+
+class GigatokenEngine:
+    """Encodes an Arrow column's own buffers; no Python object per document.
+
+    Always with parallel=False: its thread pool, once made, deadlocks a forked child.
+    """
+
+    name = "gigatoken"
+    version = version("gigatoken")
+
+    def __init__(self, model: Model) -> None:
+        self._json = model.json
+        self._tokenizer = gigatoken.Tokenizer.from_json(self._json)
+        self._encoded = 0
+
+    @staticmethod
+    def supports(model: Model) -> str | None:
+        return None if model.family == "BPE" else f"gigatoken knows BPE, not {model.family}"
+
+    def encode(self, text: pa.LargeStringArray) -> Tokens:
+        if len(text) == 0:
+            return Tokens(np.empty(0, np.uint32), np.zeros(1, np.int64))
+        if self._encoded > RENEW_BYTES:
+            self._tokenizer, self._encoded = gigatoken.Tokenizer.from_json(self._json), 0
+        self._encoded += text.nbytes
+        rows = self._tokenizer.encode_batch(awkward.from_arrow(text), parallel=False)
+        offsets = np.asarray(rows.layout.offsets.data, dtype=np.int64)
+        content = np.asarray(rows.layout.content.data, dtype=np.uint32)
+        return Tokens(content[offsets[0] : offsets[-1]], offsets - offsets[0])

@@ -1,0 +1,28 @@
+"""nanotoken 0.1: WordPiece at 17 times the reference's speed."""
+
+from importlib.metadata import version
+
+import nanotoken
+import numpy as np
+import pyarrow as pa
+
+from tokenmill.engines.contract import Tokens
+from tokenmill.tokenizers import Model
+
+
+class NanotokenEngine:
+    """Encodes with `encode_batch`; parallel=False for the same reason as gigatoken."""
+
+    name = "nanotoken"
+    version = version("nanotoken")
+
+    def __init__(self, model: Model) -> None:
+        self._tokenizer = nanotoken.WordPieceTokenizer.from_json(model.json)
+
+    @staticmethod
+    def supports(model: Model) -> str | None:
+        return None if model.family == "WordPiece" else f"nanotoken knows WordPiece, not {model.family}"
+
+    def encode(self, text: pa.LargeStringArray) -> Tokens:
+        ids, offsets = self._tokenizer.encode_batch(text.to_pylist(), add_special_tokens=False, parallel=False)
+        return Tokens(ids, offsets)

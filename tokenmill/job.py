@@ -1,0 +1,272 @@
+"""The nouns of a job: what was asked for, how it was cut, what was done, what came out.
+
+Comes in: options from the command line, bytes from the ledger. Goes out: frozen records, each with one JSON form.
+Always holds: `JobSpec` and the sources decide every byte of the shards and of the manifest (law 2); how the work was done
+(engine, host, seconds) stands in `Job.engine` and `ShardEntry.run` alone. A record of another `version` is refused.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tokenmill.errors import JobError
+
+VERSION: Literal[1] = 1
+
+
+class Record(BaseModel):
+    """A frozen, strictly checked record with one JSON form."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def to_json(self) -> bytes:
+        """The record as it stands in storage: indented, fields in declared order, newline at the end."""
+        return self.model_dump_json(indent=2).encode() + b"\n"
+
+    @classmethod
+    def from_json(cls, data: bytes, where: str) -> Self:
+        """Read a record back. Raises JobError that names `where` and the first field that is wrong."""
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"]) or "the whole file"
+            raise JobError(
+                f"{where} is not a {cls.__name__} that this tokenmill can read: {field}: {first['msg']}. "
+                f"It was damaged, or written by another version."
+            ) from error
+
+
+class SpecialTokens(StrEnum):
+    """What becomes of a document whose text contains a special token's string, such as `<|endoftext|>`."""
+
+    TEXT = "text"
+    PARSE = "parse"
+    REJECT = "reject"
+
+
+class JobSpec(Record):
+    """Everything the user asked for that decides ids, shards or the manifest."""
+
+    #: Source paths, folders, globs or URLs, as given but absolute.
+    sources: tuple[str, ...]
+    #: The tokenizer as given: hub id, path or package:NAME.
+    tokenizer: str
+    #: Token appended to each document; None for none.
+    eos_token: str | None
+    #: Token put before each document; None for none.
+    bos_token: str | None
+    special_tokens: SpecialTokens = SpecialTokens.TEXT
+    dtype: Literal["uint16", "int32"]
+    format: Literal["megatron"] = "megatron"
+    #: Field or column that holds a document's text.
+    text_field: str = "text"
+    #: Field or column that names a document in `rejected/`.
+    id_field: str | None = None
+    #: Cuts .txt files into documents; None makes each file one document.
+    separator: str | None = None
+    #: Source bytes a batch aims at.
+    batch_bytes: int = Field(gt=0)
+    #: A record longer than this many bytes is rejected; it bounds a worker's memory.
+    max_document_bytes: int = Field(gt=0)
+
+
+class FileDigest(Record):
+    """One file of the output, relative to it."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+class TokenizerRef(Record):
+    """Which tokenizer decides the ids: content, not name."""
+
+    name: str
+    #: Commit of a hub tokenizer, version of a package; None for files.
+    revision: str | None
+    #: sha256 of the tokenizer.json that decides the ids.
+    sha256: str
+    #: Largest id + 1, added tokens included.
+    vocab_size: int
+    files: tuple[FileDigest, ...]
+
+
+class EngineChoice(Record):
+    """Which engine encodes this job, and why."""
+
+    name: str
+    version: str
+    reason: str
+
+
+class Job(Record):
+    """`job.json`: a spec bound to one state of its sources and one tokenizer."""
+
+    version: Literal[1] = VERSION
+    job_id: str
+    #: Short name for people; shown in Flower.
+    name: str
+    spec: JobSpec
+    tokenizer: TokenizerRef
+    bos_id: int | None
+    eos_id: int | None
+    #: sha256 over the sorted source files with size and modification mark.
+    source_fingerprint: str
+    source_files: int
+    source_bytes: int
+    batches: int
+    #: Largest share of damaged documents with which the job may still be sealed.
+    max_rejected: float = Field(ge=0, le=1)
+    engine: EngineChoice
+    #: Versions of the packages that matter.
+    versions: dict[str, str]
+
+
+class Cut(StrEnum):
+    """What the numbers of a span count."""
+
+    WHOLE = "whole"
+    BYTES = "bytes"
+    ROW_GROUPS = "row_groups"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A stretch of one source file: bytes [start, stop), or row groups [start, stop), or all of it."""
+
+    url: str
+    cut: Cut
+    start: int
+    stop: int
+    #: Source bytes in it, as stored.
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """One task's work and one shard's content."""
+
+    index: int
+    spans: tuple[Span, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Source bytes, as stored."""
+        return sum(span.bytes for span in self.spans)
+
+
+class Counts(Record):
+    """What became of the documents; sums over batches close (law 4)."""
+
+    #: Documents whose ids stand in a shard.
+    documents: int = 0
+    tokens: int = 0
+    #: Documents in `rejected/`, by reason.
+    rejected: dict[str, int] = {}
+    #: Encoded documents that contain a special token's string.
+    with_special_tokens: int = 0
+    #: Source bytes, as stored.
+    input_bytes: int = 0
+    #: UTF-8 bytes of the encoded documents.
+    text_bytes: int = 0
+    #: lengths[k] documents have between 2^(k-1) and 2^k - 1 tokens; lengths[0] have none.
+    lengths: tuple[int, ...] = ()
+
+    @property
+    def rejected_total(self) -> int:
+        return sum(self.rejected.values())
+
+    @property
+    def damaged(self) -> int:
+        """Rejected documents that held something: all but the empty ones."""
+        return self.rejected_total - self.rejected.get("empty", 0)
+
+    def __add__(self, other: "Counts") -> "Counts":
+        reasons = sorted(self.rejected.keys() | other.rejected.keys())
+        longest = max(len(self.lengths), len(other.lengths))
+        padded = [counts.lengths + (0,) * (longest - len(counts.lengths)) for counts in (self, other)]
+        return Counts(
+            documents=self.documents + other.documents,
+            tokens=self.tokens + other.tokens,
+            rejected={reason: self.rejected.get(reason, 0) + other.rejected.get(reason, 0) for reason in reasons},
+            with_special_tokens=self.with_special_tokens + other.with_special_tokens,
+            input_bytes=self.input_bytes + other.input_bytes,
+            text_bytes=self.text_bytes + other.text_bytes,
+            lengths=tuple(a + b for a, b in zip(*padded, strict=True)),
+        )
+
+
+class Run(Record):
+    """How a batch was done; differs from run to run and never reaches the manifest."""
+
+    engine: str
+    worker: str
+    attempt: int
+    #: Unix time at the start.
+    started: float
+    seconds: float
+    #: Seconds by stage: read, encode, write.
+    stages: dict[str, float]
+
+
+class ShardEntry(Record):
+    """`entries/000042.json`: the commit record of a batch, written last."""
+
+    version: Literal[1] = VERSION
+    job_id: str
+    index: int
+    counts: Counts
+    files: tuple[FileDigest, ...]
+    run: Run
+
+
+class ParkedBatch(Record):
+    """`parked/000042.json`: a batch that was given up on, and why."""
+
+    version: Literal[1] = VERSION
+    job_id: str
+    index: int
+    #: True when no other batch can do better either.
+    stops_job: bool
+    reason: str
+    #: Traceback where the reason was not foreseen.
+    details: str = ""
+    attempts: int
+    worker: str
+
+
+class Shard(Record):
+    """One row of the manifest's shard table."""
+
+    index: int
+    files: tuple[FileDigest, ...]
+    tokens: int
+    documents: int
+    rejected: int
+
+
+class Manifest(Record):
+    """`manifest.json`: the seal. Totals and shard table, and only what the job determines."""
+
+    version: Literal[1] = VERSION
+    job_id: str
+    tokenizer: TokenizerRef
+    format: str
+    dtype: str
+    bos_token: str | None
+    bos_id: int | None
+    eos_token: str | None
+    eos_id: int | None
+    special_tokens: SpecialTokens
+    tokens: int
+    documents: int
+    rejected: int
+    rejected_by_reason: dict[str, int]
+    documents_with_special_tokens: int
+    input_bytes: int
+    text_bytes: int
+    document_lengths: tuple[int, ...]
+    shards: tuple[Shard, ...]

@@ -1,0 +1,225 @@
+"""The ledger of one output folder: what the job is, what is done, what was given up, and the seal.
+
+Comes in: records. Goes out: the files of the output contract (`job.json`, `plan.parquet`, `tokenizer/`, `shards/`,
+`entries/`, `rejected/`, `parked/`, `manifest.json`) and the records read back. Always holds: a batch is done when, and only
+when, its entry exists; the entry is written after every other file of the batch. Storage is the truth, the broker is not.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tokenmill import storage
+from tokenmill.errors import JobError, UsageError
+from tokenmill.job import Batch, Counts, Cut, Job, Manifest, ParkedBatch, Shard, ShardEntry, Span
+
+#: Batches per row group of the plan: what one look-up reads, and what a planner holds in memory.
+PLAN_GROUP = 1024
+
+PLAN_SCHEMA = pa.schema(
+    [
+        ("index", pa.int64()),
+        (
+            "spans",
+            pa.list_(
+                pa.struct(
+                    [
+                        ("url", pa.string()),
+                        ("cut", pa.string()),
+                        ("start", pa.int64()),
+                        ("stop", pa.int64()),
+                        ("bytes", pa.int64()),
+                    ]
+                )
+            ),
+        ),
+    ]
+)
+
+
+class Ledger:
+    """The files of one output folder, by meaning."""
+
+    def __init__(self, output: str) -> None:
+        self.output = str(storage.local_path(output))
+        self._group: tuple[int, list[Batch]] | None = None
+
+    def url(self, path: str) -> str:
+        """Where an output-relative path lies."""
+        return storage.join(self.output, path)
+
+    # -- the job -------------------------------------------------------------------------------------------------------
+
+    def has_job(self) -> bool:
+        return storage.exists(self.url("job.json"))
+
+    def job(self) -> Job:
+        """The job that owns this output. Raises UsageError if there is none."""
+        if not self.has_job():
+            raise UsageError(f"{self.output} holds no tokenmill job (no job.json). Give the folder that --output named.")
+        return Job.from_json(storage.read(self.url("job.json")), self.url("job.json"))
+
+    def write_job(self, job: Job) -> None:
+        """Record the job; the last step of preparing it."""
+        storage.put(self.url("job.json"), job.to_json())
+
+    def is_strange(self) -> bool:
+        """Whether the folder holds files, but no job of ours."""
+        return not self.has_job() and any(name != "tokenizer" for name in storage.names(self.output))
+
+    # -- the plan ------------------------------------------------------------------------------------------------------
+
+    def write_plan(self, batches: Iterable[Batch]) -> None:
+        """Write the plan, a row group at a time, so that a plan of any length takes constant memory."""
+        sink = pa.BufferOutputStream()
+        with pq.ParquetWriter(sink, PLAN_SCHEMA, compression="zstd") as writer:
+            group: list[Batch] = []
+            for batch in batches:
+                group.append(batch)
+                if len(group) == PLAN_GROUP:
+                    writer.write_table(_plan_table(group))
+                    group = []
+            if group:
+                writer.write_table(_plan_table(group))
+        storage.put(self.url("plan.parquet"), sink.getvalue().to_pybytes())
+
+    def batch(self, index: int) -> Batch:
+        """One planned batch; neighbours are kept, since a worker asks for one after the other."""
+        group, row = divmod(index, PLAN_GROUP)
+        if self._group is None or self._group[0] != group:
+            with storage.open_input(self.url("plan.parquet")) as file:
+                self._group = (group, _batches(pq.ParquetFile(file).read_row_group(group)))
+        return self._group[1][row]
+
+    def plan(self) -> Iterator[Batch]:
+        """All planned batches, in order."""
+        with storage.open_input(self.url("plan.parquet")) as file:
+            plan = pq.ParquetFile(file)
+            for group in range(plan.num_row_groups):
+                yield from _batches(plan.read_row_group(group))
+
+    # -- what is done --------------------------------------------------------------------------------------------------
+
+    def commit(self, entry: ShardEntry) -> None:
+        """Write the entry; from here on the batch is done."""
+        storage.put(self.url(f"entries/{entry.index:06d}.json"), entry.to_json())
+
+    def entry(self, index: int) -> ShardEntry | None:
+        """The entry of a batch; None while it is not done."""
+        url = self.url(f"entries/{index:06d}.json")
+        return ShardEntry.from_json(storage.read(url), url) if storage.exists(url) else None
+
+    def entries(self) -> Iterator[ShardEntry]:
+        """All entries, in order of index."""
+        for index in self.committed():
+            entry = self.entry(index)
+            if entry is not None:
+                yield entry
+
+    def committed(self) -> list[int]:
+        """The indexes of all batches that are done, sorted."""
+        return _indexes(storage.names(self.url("entries")), ".json")
+
+    # -- what was given up ---------------------------------------------------------------------------------------------
+
+    def park(self, parked: ParkedBatch) -> None:
+        storage.put(self.url(f"parked/{parked.index:06d}.json"), parked.to_json())
+
+    def parked(self) -> list[ParkedBatch]:
+        """All batches that were given up on, in order of index."""
+        urls = [self.url(f"parked/{name}") for name in storage.names(self.url("parked"))]
+        return [ParkedBatch.from_json(storage.read(url), url) for url in urls]
+
+    def parked_batch(self, index: int) -> ParkedBatch | None:
+        url = self.url(f"parked/{index:06d}.json")
+        return ParkedBatch.from_json(storage.read(url), url) if storage.exists(url) else None
+
+    def unpark(self) -> None:
+        """Forget what was given up, since somebody asks for it again."""
+        for name in storage.names(self.url("parked")):
+            storage.delete(self.url(f"parked/{name}"))
+
+    # -- the seal ------------------------------------------------------------------------------------------------------
+
+    def manifest(self) -> Manifest | None:
+        """The manifest; None while the job is not sealed."""
+        url = self.url("manifest.json")
+        return Manifest.from_json(storage.read(url), url) if storage.exists(url) else None
+
+    def seal(self, job: Job) -> Manifest:
+        """Sum up all entries, write the manifest, and sweep away what killed writers left.
+
+        Raises JobError if an entry is missing or belongs to another job: then nothing is sealed.
+        """
+        entries = list(self.entries())
+        strange = [entry.index for entry in entries if entry.job_id != job.job_id]
+        if strange or [entry.index for entry in entries] != list(range(job.batches)):
+            raise JobError(
+                f"{self.output} cannot be sealed: {len(entries)} of {job.batches} batches have an entry, "
+                f"{len(strange)} of them of another job. Run the same command again, or into an empty folder."
+            )
+        total = sum((entry.counts for entry in entries), Counts())
+        manifest = Manifest(
+            job_id=job.job_id,
+            tokenizer=job.tokenizer,
+            format=job.spec.format,
+            dtype=job.spec.dtype,
+            bos_token=job.spec.bos_token,
+            bos_id=job.bos_id,
+            eos_token=job.spec.eos_token,
+            eos_id=job.eos_id,
+            special_tokens=job.spec.special_tokens,
+            tokens=total.tokens,
+            documents=total.documents,
+            rejected=total.rejected_total,
+            rejected_by_reason=total.rejected,
+            documents_with_special_tokens=total.with_special_tokens,
+            input_bytes=total.input_bytes,
+            text_bytes=total.text_bytes,
+            document_lengths=total.lengths,
+            shards=tuple(
+                Shard(
+                    index=entry.index,
+                    files=entry.files,
+                    tokens=entry.counts.tokens,
+                    documents=entry.counts.documents,
+                    rejected=entry.counts.rejected_total,
+                )
+                for entry in entries
+            ),
+        )
+        for folder in ("", "shards", "entries", "rejected", "parked"):
+            storage.sweep(self.url(folder))
+        storage.put(self.url("manifest.json"), manifest.to_json())
+        return manifest
+
+
+def _plan_table(batches: list[Batch]) -> pa.Table:
+    rows = [
+        {
+            "index": batch.index,
+            "spans": [
+                {"url": s.url, "cut": s.cut.value, "start": s.start, "stop": s.stop, "bytes": s.bytes} for s in batch.spans
+            ],
+        }
+        for batch in batches
+    ]
+    return pa.Table.from_pylist(rows, schema=PLAN_SCHEMA)
+
+
+def _batches(table: pa.Table) -> list[Batch]:
+    return [
+        Batch(index=row["index"], spans=tuple(Span(**{**span, "cut": Cut(span["cut"])}) for span in row["spans"]))
+        for row in table.to_pylist()
+    ]
+
+
+def _indexes(file_names: list[str], suffix: str) -> list[int]:
+    indexes = []
+    for name in file_names:
+        stem = name.removesuffix(suffix)
+        if not stem.isdecimal():
+            raise JobError(f"entries/{name} is no entry of tokenmill. Move it out of the output folder.")
+        indexes.append(int(stem))
+    return sorted(indexes)

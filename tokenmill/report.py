@@ -1,0 +1,103 @@
+"""`report.html`: a sealed job on one page for people. Self-contained, light and dark, no script.
+
+Comes in: the job, its manifest, its entries. Goes out: HTML text.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from html import escape
+from string import Template
+
+from tokenmill.job import Job, Manifest, ShardEntry
+
+PAGE = Template("""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>$name · tokenmill</title><style>
+:root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 18%, transparent); --bar: #3b82c4 }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 3rem auto; padding: 0 1rem }
+h1 { font-size: 1.5rem; margin: 0 } h2 { font-size: 1.05rem; margin: 2.2rem 0 .6rem }
+.sub { opacity: .7 } .tiles { display: flex; flex-wrap: wrap; gap: .8rem; margin: 1.5rem 0 }
+.tile { flex: 1 1 9rem; border: 1px solid var(--line); border-radius: .5rem; padding: .7rem .9rem }
+.tile b { display: block; font-size: 1.35rem; font-variant-numeric: tabular-nums }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
+td, th { border-bottom: 1px solid var(--line); padding: .3rem .6rem .3rem 0; text-align: left; vertical-align: top }
+td.n, th.n { text-align: right } td.bar { width: 55% } code { font-size: .9em; overflow-wrap: anywhere }
+.fill { background: var(--bar); height: .8rem; border-radius: .15rem; min-width: 1px }
+</style></head><body>
+<h1>$name</h1><div class="sub">sealed job <code>$job_id</code></div>
+<div class="tiles">$tiles</div>
+<h2>Documents by length</h2><table><tr><th>tokens</th><th class="n">documents</th><th></th></tr>$lengths</table>
+<h2>Rejected</h2>$rejected
+<h2>Where the time went</h2><table><tr><th>worker</th><th class="n">batches</th><th class="n">MB of text per second</th><th></th></tr>
+$workers</table><p class="sub">Seconds by stage, all workers: $stages.</p>
+<h2>What made these ids</h2><table>$identity</table>
+</body></html>
+""")
+
+
+def render(job: Job, manifest: Manifest, entries: Iterable[ShardEntry]) -> str:
+    """The page of a sealed job."""
+    seconds: dict[str, float] = defaultdict(float)
+    stages: dict[str, float] = defaultdict(float)
+    text: dict[str, int] = defaultdict(int)
+    batches: dict[str, int] = defaultdict(int)
+    for entry in entries:
+        worker = entry.run.worker
+        seconds[worker] += entry.run.seconds
+        text[worker] += entry.counts.text_bytes
+        batches[worker] += 1
+        for stage, spent in entry.run.stages.items():
+            stages[stage] += spent
+    tiles = {
+        "tokens": f"{manifest.tokens:,}",
+        "documents": f"{manifest.documents:,}",
+        "rejected": f"{manifest.rejected:,}",
+        "text": f"{manifest.text_bytes / 1e6:,.1f} MB",
+        "bytes per token": f"{manifest.text_bytes / manifest.tokens:.2f}" if manifest.tokens else "–",
+        "shards": f"{len(manifest.shards):,}",
+    }
+    rates = {worker: text[worker] / 1e6 / seconds[worker] if seconds[worker] else 0.0 for worker in sorted(seconds)}
+    return PAGE.substitute(
+        name=escape(job.name),
+        job_id=job.job_id,
+        tiles="".join(f'<div class="tile">{label}<b>{value}</b></div>' for label, value in tiles.items()),
+        lengths=_bars([(_range(k), f"{n:,}", n) for k, n in enumerate(manifest.document_lengths)]),
+        rejected=_rejected(manifest),
+        workers=_bars([(escape(w), f'{batches[w]:,}</td><td class="n">{rate:,.1f}', rate) for w, rate in rates.items()]),
+        stages=", ".join(f"{stage} {spent:,.1f}" for stage, spent in stages.items()),
+        identity=_identity(job, manifest),
+    )
+
+
+def _range(k: int) -> str:
+    return str(k) if k < 2 else f"{1 << (k - 1):,} – {(1 << k) - 1:,}"
+
+
+def _bars(rows: list[tuple[str, str, float]]) -> str:
+    largest = max((size for *_, size in rows), default=0) or 1
+    return "".join(
+        f'<tr><td>{label}</td><td class="n">{figure}</td>'
+        f'<td class="bar"><div class="fill" style="width:{100 * size / largest:.1f}%"></div></td></tr>'
+        for label, figure, size in rows
+    )
+
+
+def _rejected(manifest: Manifest) -> str:
+    if not manifest.rejected:
+        return "<p>None.</p>"
+    rows = [(escape(reason), f"{count:,}", count) for reason, count in manifest.rejected_by_reason.items()]
+    return f"<table>{_bars([(label, figure, size) for label, figure, size in rows])}</table><p>Each one stands in <code>rejected/</code>.</p>"
+
+
+def _identity(job: Job, manifest: Manifest) -> str:
+    rows = {
+        "tokenizer": f"{manifest.tokenizer.name} ({manifest.tokenizer.revision or 'file'}), {manifest.tokenizer.vocab_size:,} ids",
+        "sha256 of tokenizer.json": manifest.tokenizer.sha256,
+        "BOS, EOS": f"{manifest.bos_token or 'none'}, {manifest.eos_token or 'none'}",
+        "special tokens in text": f"{manifest.special_tokens.value}; {manifest.documents_with_special_tokens:,} documents hold some",
+        "engine": f"{job.engine.name} {job.engine.version}: {job.engine.reason}",
+        "shards": f"{manifest.format}, {manifest.dtype}",
+        "sources": ", ".join(job.spec.sources),
+        "versions": ", ".join(f"{name} {version}" for name, version in job.versions.items()),
+    }
+    return "".join(f"<tr><td>{label}</td><td><code>{escape(value)}</code></td></tr>" for label, value in rows.items())

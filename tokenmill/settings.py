@@ -1,0 +1,40 @@
+"""The environment, read once: what goes in is `os.environ`, what comes out is a frozen `Settings`.
+
+This is the only file that reads environment variables. Nothing is read at import.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the host, not the job, decides."""
+
+    #: URL of the Redis or Valkey that carries the batches (TOKENMILL_BROKER); None where a private one is to be started.
+    broker: str | None
+    #: Folder with the pointers to all submitted jobs, `jobs/<job_id>.json` (TOKENMILL_HOME).
+    home: Path
+    #: Folder where this host keeps tokenizers by sha256 (TOKENMILL_CACHE).
+    cache: Path
+
+    @classmethod
+    def from_environment(cls) -> "Settings":
+        """Read the variables named above, with defaults below the user's home."""
+        environment = os.environ
+        return cls(
+            broker=environment.get("TOKENMILL_BROKER") or None,
+            home=Path(environment.get("TOKENMILL_HOME") or Path.home() / ".tokenmill"),
+            cache=Path(environment.get("TOKENMILL_CACHE") or Path.home() / ".cache" / "tokenmill"),
+        )
+
+
+def child_environment(*, broker: str) -> dict[str, str]:
+    """The environment of a worker process on this host: the broker by variable, never in argv where `ps` shows it.
+
+    One process per core is the only layer of parallelism (notes on fork safety: a Rust thread pool built before a fork
+    deadlocks the child), so the engines' own thread pools are held at one thread.
+    """
+    single = {"RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
+    return {**os.environ, **single, "TOKENMILL_BROKER": broker}

@@ -1,0 +1,179 @@
+"""URLs in, bytes out: the one door to files, for sources and outputs alike.
+
+Comes in: a path or `file://` URL (other schemes are refused by name). Goes out: bytes, open files, listings, errors sorted
+by `tokenmill.errors`. Always holds: a name either does not exist or holds complete content (law 6) — every write goes to a
+temporary file beside its target, is synced, and is renamed. Left-over temporary files carry `TEMPORARY` in their names.
+"""
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from tokenmill.errors import TransientError, UsageError, from_os_error
+from tokenmill.job import FileDigest
+
+#: Marks a file that is still being written.
+TEMPORARY = ".part-"
+
+
+@dataclass(frozen=True, slots=True)
+class FileStatus:
+    """What a listing says of a file."""
+
+    size: int
+    #: Changes when the content may have changed: modification time in nanoseconds (an etag on object stores).
+    mark: str
+
+
+def local_path(url: str) -> Path:
+    """The local path of a URL, absolute. Raises UsageError for a scheme that is not served."""
+    scheme, found, rest = url.partition("://")
+    if found and scheme != "file":
+        raise UsageError(f"{url}: {scheme}:// is not served yet; copy the files to a path that every worker sees.")
+    return Path(os.path.abspath(os.path.expanduser(rest if found else url)))
+
+
+def join(base: str, *parts: str) -> str:
+    """A URL below another."""
+    return "/".join((base.rstrip("/"), *parts))
+
+
+def status(url: str) -> FileStatus | None:
+    """Size and modification mark of a file; None if there is no such file."""
+    try:
+        found = local_path(url).stat()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise from_os_error(error, f"looking at {url}") from error
+    return FileStatus(found.st_size, str(found.st_mtime_ns))
+
+
+def exists(url: str) -> bool:
+    return status(url) is not None
+
+
+def names(url: str) -> list[str]:
+    """The finished files in a folder, sorted; none if the folder does not exist."""
+    try:
+        return sorted(name for name in os.listdir(local_path(url)) if TEMPORARY not in name)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise from_os_error(error, f"listing {url}") from error
+
+
+@contextmanager
+def open_input(url: str, start: int = 0) -> Iterator[BinaryIO]:
+    """Open a file for reading from byte `start`; operating-system errors while it is open are sorted too."""
+    try:
+        with open(local_path(url), "rb") as file:
+            file.seek(start)
+            yield file
+    except OSError as error:
+        raise from_os_error(error, f"reading {url}") from error
+
+
+def read(url: str) -> bytes:
+    """A whole (small) file."""
+    with open_input(url) as file:
+        return file.read()
+
+
+class AtomicFile:
+    """A file that nobody sees until `publish`; it counts and hashes what it is given."""
+
+    def __init__(self, url: str) -> None:
+        self._target = local_path(url)
+        self._temporary = self._target.with_name(f"{self._target.name}{TEMPORARY}{secrets.token_hex(6)}")
+        self._sha256 = hashlib.sha256()
+        self._bytes = 0
+        try:
+            self._target.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open(self._temporary, "wb")
+        except OSError as error:
+            raise _writing(error, self._target) from error
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append bytes."""
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise _writing(error, self._target) from error
+        self._sha256.update(data)
+        self._bytes += len(data)
+
+    def publish(self, path: str) -> FileDigest:
+        """Sync, rename to the final name, and return its digest under the output-relative name `path`."""
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            os.replace(self._temporary, self._target)
+            _sync_folder(self._target.parent)
+        except OSError as error:
+            raise _writing(error, self._target) from error
+        return FileDigest(path=path, bytes=self._bytes, sha256=self._sha256.hexdigest())
+
+    def discard(self) -> None:
+        """Forget what was written; nothing happens after `publish`."""
+        try:
+            self._file.close()
+        except OSError:
+            pass  # a full disk fails the last flush too; the file is thrown away anyway
+        self._temporary.unlink(missing_ok=True)
+
+
+def put(url: str, data: bytes, path: str = "") -> FileDigest:
+    """Write a small file in one atomic step."""
+    file = AtomicFile(url)
+    try:
+        file.write(data)
+        return file.publish(path or url)
+    finally:
+        file.discard()
+
+
+def delete(url: str) -> None:
+    """Remove a file if it is there."""
+    try:
+        local_path(url).unlink(missing_ok=True)
+    except OSError as error:
+        raise from_os_error(error, f"removing {url}") from error
+
+
+def digest(url: str, path: str) -> FileDigest:
+    """Size and sha256 of a stored file, read in blocks."""
+    sha256, size = hashlib.sha256(), 0
+    with open_input(url) as file:
+        while block := file.read(1 << 20):
+            sha256.update(block)
+            size += len(block)
+    return FileDigest(path=path, bytes=size, sha256=sha256.hexdigest())
+
+
+def sweep(url: str) -> None:
+    """Remove what killed writers left in a folder; only for when nobody writes there any more."""
+    folder = local_path(url)
+    for path in folder.glob(f"*{TEMPORARY}*"):
+        path.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _writing(error: OSError, target: Path) -> Exception:
+    sorted_error = from_os_error(error, f"writing {target}")
+    if isinstance(sorted_error, TransientError):
+        return sorted_error
+    return UsageError(f"writing {target}: {error.strerror}. Choose an output folder that the workers may write to.")

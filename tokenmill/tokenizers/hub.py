@@ -1,0 +1,35 @@
+"""A tokenizer from the Hugging Face hub: fetched once, by the producer, at a pinned commit, data files only."""
+
+from tokenmill.errors import TransientError, UsageError
+from tokenmill.tokenizers.files import TOKENIZER_CONFIG, TOKENIZER_JSON, TokenizerFiles
+
+#: Only data is ever fetched: no Python file of a repository is downloaded, let alone run.
+WANTED = (TOKENIZER_JSON, TOKENIZER_CONFIG)
+
+
+def from_hub(name: str, repository: str, revision: str | None) -> TokenizerFiles:
+    """Fetch a tokenizer. Raises UsageError if there is none of that name, TransientError if the hub cannot be reached."""
+    import httpx
+    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
+
+    try:
+        commit = HfApi().model_info(repository, revision=revision).sha
+        files = {}
+        for file in WANTED:
+            try:
+                with open(hf_hub_download(repository, file, revision=commit), "rb") as stream:
+                    files[file] = stream.read()
+            except EntryNotFoundError:
+                if file == TOKENIZER_JSON:
+                    raise UsageError(f"{name} has no tokenizer.json on the hub. Name a repository that has one.") from None
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise UsageError(
+            f"{name} is neither a file or folder here nor a repository on the hub (or it needs HF_TOKEN). "
+            f"Give a path, org/name[@revision], or package:NAME."
+        ) from error
+    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
+        raise TransientError(
+            f"the hub cannot be reached for {name}: {type(error).__name__}. Try again later, or give a path to its tokenizer.json."
+        ) from error
+    return TokenizerFiles(name=name, revision=commit, files=files)

@@ -1,0 +1,151 @@
+"""Does a sealed output still say what it said, and are its ids the reference's?
+
+Comes in: an output folder. Goes out: a list of findings, empty when all is well. Checks: every file's size and sha256, the
+sums of the manifest against shards and rejected records, the tokenizer's digest, and the ids of documents read again from
+the sources and encoded with the reference — a sample, or all of them.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from tokenmill import documents, storage
+from tokenmill.engines import Encoder
+from tokenmill.errors import TokenmillError
+from tokenmill.job import Batch, Job, Manifest, Shard
+from tokenmill.ledger import Ledger
+from tokenmill.pipeline import screen
+from tokenmill.reader import TokenDataset
+from tokenmill.tokenizers import Model
+
+#: Shards of a sample, spread evenly over the job; of each, the documents of its first record batch are encoded again.
+SAMPLE_SHARDS = 16
+SAMPLE_DOCUMENTS = 64
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What was checked, and what was found wrong."""
+
+    files: int = 0
+    #: Documents whose ids were compared with the reference's.
+    compared: int = 0
+    findings: tuple[str, ...] = ()
+
+
+def verify(output: str, *, full: bool, advance: Callable[[int, int], None]) -> Verdict:
+    """Check a sealed output.
+
+    Args:
+        full: encode every document again, from the sources.
+        advance: told how many of how many steps are done.
+
+    Raises JobError if the output is not sealed; everything else is a finding.
+    """
+    dataset = TokenDataset(output)
+    ledger, manifest = Ledger(output), dataset.manifest
+    job, verdict, findings = ledger.job(), Verdict(), list[str]()
+    chosen = manifest.shards if full else _spread(manifest.shards)
+    steps, done = len(manifest.shards) + len(chosen), 0
+    findings += _identity(ledger, job, manifest)
+    findings += _sums(ledger, manifest)
+    for file in manifest.tokenizer.files:
+        findings += _file(ledger, file.path, file.bytes, file.sha256)
+        verdict.files += 1
+    sound: set[int] = set()
+    for position, shard in enumerate(manifest.shards):
+        found = [line for file in shard.files for line in _file(ledger, file.path, file.bytes, file.sha256)]
+        found = found or _shard(dataset, position, shard)
+        verdict.files += len(shard.files)
+        findings += found
+        if not found:
+            sound.add(shard.index)
+        done += 1
+        advance(done, steps)
+    model = Model(storage.read(ledger.url("tokenizer/tokenizer.json")), ledger.url("tokenizer/tokenizer.json"))
+    encoder = Encoder(model, job.spec, "reference")
+    for shard in chosen:
+        if shard.index in sound:
+            limit = shard.documents if full else SAMPLE_DOCUMENTS
+            try:
+                for line in _compare(job, ledger.batch(shard.index), encoder, dataset, shard, limit, verdict):
+                    findings.append(line)
+            except TokenmillError as error:
+                findings.append(f"shard {shard.index:06d} cannot be encoded again: {error}")
+        done += 1
+        advance(done, steps)
+    verdict.findings = tuple(findings)
+    return verdict
+
+
+def _spread(shards: tuple[Shard, ...]) -> tuple[Shard, ...]:
+    places = np.linspace(0, len(shards) - 1, min(SAMPLE_SHARDS, len(shards))).round().astype(int)
+    return tuple(shards[place] for place in places)
+
+
+def _identity(ledger: Ledger, job: Job, manifest: Manifest) -> Iterator[str]:
+    if job.job_id != manifest.job_id:
+        yield f"job.json is of job {job.job_id}, the manifest of {manifest.job_id}"
+    missing = set(range(job.batches)) - {shard.index for shard in manifest.shards}
+    if missing:
+        yield f"the manifest lacks {len(missing)} of {job.batches} planned batches, first {min(missing):06d}"
+
+
+def _sums(ledger: Ledger, manifest: Manifest) -> Iterator[str]:
+    sums = {
+        "tokens": sum(shard.tokens for shard in manifest.shards),
+        "documents": sum(shard.documents for shard in manifest.shards),
+        "rejected": sum(shard.rejected for shard in manifest.shards),
+    }
+    for name, total in sums.items():
+        stated = getattr(manifest, name)
+        if stated != total:
+            yield f"the manifest states {stated} {name}, its shards add up to {total}"
+    if sum(manifest.rejected_by_reason.values()) != manifest.rejected:
+        yield f"the manifest's reasons add up to {sum(manifest.rejected_by_reason.values())} rejected, not {manifest.rejected}"
+
+
+def _file(ledger: Ledger, path: str, size: int, sha256: str) -> Iterator[str]:
+    url = ledger.url(path)
+    if not storage.exists(url):
+        yield f"{path} is missing"
+        return
+    found = storage.digest(url, path)
+    if found.bytes != size:
+        yield f"{path} is {found.bytes} bytes long, the manifest says {size}"
+    elif found.sha256 != sha256:
+        yield f"{path} has changed: sha256 {found.sha256[:12]}…, the manifest says {sha256[:12]}…"
+
+
+def _shard(dataset: TokenDataset, position: int, shard: Shard) -> list[str]:
+    reader = dataset.shard(position)
+    tokens = int(reader.lengths.sum(dtype=np.int64))
+    if (len(reader), tokens) != (shard.documents, shard.tokens):
+        return [f"shard {shard.index:06d} holds {len(reader)} documents and {tokens} tokens, not what the manifest says"]
+    return []
+
+
+def _compare(
+    job: Job, batch: Batch, encoder: Encoder, dataset: TokenDataset, shard: Shard, limit: int, verdict: Verdict
+) -> Iterator[str]:
+    """Read a batch's first `limit` documents again and compare their ids with the shard's."""
+    reader, next_document = dataset.shard(dataset.manifest.shards.index(shard)), 0
+    for span in batch.spans:
+        for found in documents.read(span, job.spec):
+            text, _, holds_special = screen(found, job.spec.special_tokens, encoder)
+            wanted = max(0, min(len(text), limit - next_document))
+            tokens = encoder.encode(text[:wanted], holds_special[:wanted])
+            for index in range(len(tokens)):
+                if next_document >= len(reader):
+                    yield f"shard {shard.index:06d}: the sources hold more documents than the shard; they have changed"
+                    return
+                if not np.array_equal(reader[next_document], tokens.document(index)):
+                    yield f"shard {shard.index:06d}: the ids of document {next_document} are not the reference's"
+                    return
+                next_document += 1
+                verdict.compared += 1
+            if next_document >= limit and limit < shard.documents:
+                return
+    if next_document < min(limit, shard.documents):
+        yield f"shard {shard.index:06d}: the sources hold {next_document} documents, the shard {shard.documents}; they have changed"

@@ -1,0 +1,1 @@
+"""workers, the program that tokenizes: Redis messages in, committed shards out. Never imports `producer`."""

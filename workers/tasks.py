@@ -1,0 +1,108 @@
+"""The one task: decode the message, run the pipeline, sort what goes wrong into wait, park or stop."""
+
+import random
+import traceback
+from dataclasses import dataclass
+from functools import cache, lru_cache
+
+import redis
+from billiard import current_process
+from celery import Task
+from celery.utils.log import get_task_logger
+
+from tokenmill import tokenizers
+from tokenmill.broker import SOCKET_OPTIONS, TASK, client_url
+from tokenmill.engines import Encoder
+from tokenmill.errors import BatchError, JobError, TokenmillError, TransientError
+from tokenmill.job import Job, ParkedBatch
+from tokenmill.ledger import Ledger
+from tokenmill.pipeline import Meter, run_batch
+from tokenmill.settings import Settings
+from workers import attempts
+from workers.app import app
+from workers.heartbeat import Heartbeat
+
+log = get_task_logger(__name__)
+
+#: Longest pause between two tries at something transient, in seconds.
+LONGEST_PAUSE = 30.0
+
+
+@app.task(name=TASK, bind=True)
+def encode_batch(task: Task, job_id: str, output: str, batch: int) -> None:
+    """Encode one batch of one job; however this ends, the batch is then committed, parked, or no longer wanted."""
+    client, worker = broker_client(), f"{task.request.hostname}/{getattr(current_process(), 'index', 0)}"
+    with Heartbeat(client, task, job_id=job_id, batch=batch, worker=worker) as heartbeat:
+        attempt, pause = attempts.begin(client, job_id, batch), 1.0
+        while True:
+            try:
+                commit_or_park(job_id, output, batch, heartbeat, worker, attempt)
+                break
+            except TransientError as error:  # never counts against the batch
+                log.warning("batch %06d waits: %s", batch, error)
+                heartbeat.wait(random.uniform(pause / 2, pause), str(error))
+                pause = min(2 * pause, LONGEST_PAUSE)
+        attempts.forget(client, job_id, batch)
+
+
+def commit_or_park(job_id: str, output: str, batch: int, heartbeat: Heartbeat, worker: str, attempt: int) -> None:
+    """Do the batch, or write down why it cannot be done. Raises TransientError when it is worth waiting."""
+    ledger = Ledger(output)
+    if not ledger.has_job() or ledger.job().job_id != job_id:
+        log.warning("batch %06d of job %s is no longer wanted: %s is gone or belongs to another job", batch, job_id, output)
+        return
+    if ledger.entry(batch) is not None:
+        return
+    reason, details, stops_job = "", "", False
+    try:
+        if attempt > attempts.MOST:
+            raise BatchError(f"it was begun {attempts.MOST} times and killed its worker each time")
+        work = prepared(job_id, output)
+        planned, meter = work.ledger.batch(batch), Meter()
+        heartbeat.watch(meter, planned.bytes)
+        run_batch(work.job, planned, work.encoder, work.ledger, meter, worker=worker, attempt=attempt)
+        return
+    except TransientError:
+        raise
+    except TokenmillError as error:
+        reason, stops_job = str(error), isinstance(error, JobError)
+    except MemoryError:  # must not reach Celery: it kills the worker's main process over it
+        reason = "the worker ran out of memory. Lower --max-document-bytes, or give workers more memory."
+    except Exception as error:
+        reason, details = f"unforeseen {type(error).__name__}: {error}", traceback.format_exc()
+    log.error("batch %06d is parked: %s", batch, reason)
+    ledger.park(
+        ParkedBatch(
+            job_id=job_id,
+            index=batch,
+            stops_job=stops_job,
+            reason=reason,
+            details=details,
+            attempts=attempt,
+            worker=worker,
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a process keeps warm for a job."""
+
+    job: Job
+    ledger: Ledger
+    encoder: Encoder
+
+
+@lru_cache(maxsize=2)
+def prepared(job_id: str, output: str) -> Work:
+    """A job with its tokenizer and engine, loaded once per process."""
+    ledger = Ledger(output)
+    job = ledger.job()
+    model = tokenizers.cached(job.tokenizer, ledger.output, Settings.from_environment().cache)
+    return Work(job, ledger, Encoder(model, job.spec, job.engine.name))
+
+
+@cache
+def broker_client() -> redis.Redis:
+    """This process's own connection, for bookkeeping."""
+    return redis.Redis.from_url(client_url(app.conf.broker_url), **SOCKET_OPTIONS)
