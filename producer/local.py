@@ -98,8 +98,10 @@ class LocalWorkers:
         self._log = tempfile.NamedTemporaryFile(prefix="tokenmill-workers-", suffix=".log", delete=False)
 
     def __enter__(self) -> Self:
-        arguments = [sys.executable, "-m", "workers.launch", "--cpus", str(self._workers), "--name", f"run{os.getpid()}", "--log-level", "WARNING"]
-        self._process = _start(arguments, child_environment(broker=self._broker), stdout=self._log, stderr=self._log)
+        arguments = [sys.executable, "-m", "workers.launch", "--cpus", str(self._workers)]
+        arguments += ["--name", f"run{os.getpid()}", "--log-level", "WARNING"]
+        environment = child_environment(broker=self._broker)
+        self._process = _start(arguments, environment, stdout=self._log, stderr=self._log)
         return self
 
     def check(self) -> None:

@@ -19,23 +19,68 @@ def _option(*names: str, panel: str, help: str, **more: Any) -> Any:
 
 
 def request(
-    sources: Annotated[list[str], typer.Argument(help="Files, folders or globs: .jsonl, .txt (also .gz, .zst), .parquet.", show_default=False)],
-    tokenizer: Annotated[str, _option("--tokenizer", panel=IDS, help="Hub id, folder, tokenizer.json, .tiktoken, SentencePiece .model, or package:NAME.")],
+    sources: Annotated[
+        list[str], typer.Argument(help="Files, folders or globs: .jsonl, .txt (also .gz, .zst), .parquet.", show_default=False)
+    ],
+    tokenizer: Annotated[
+        str,
+        _option(
+            "--tokenizer", panel=IDS, help="Hub id, folder, tokenizer.json, .tiktoken, SentencePiece .model, or package:NAME."
+        ),
+    ],
     output: Annotated[str, _option("--output", panel=WORK, help="Folder for shards, entries and manifest.")],
     eos_token: Annotated[str | None, _option("--eos-token", panel=IDS, help="Token after each document.")] = None,
     no_eos_token: Annotated[bool, _option("--no-eos-token", panel=IDS, help="No token after documents.")] = False,
     bos_token: Annotated[str | None, _option("--bos-token", panel=IDS, help="Token before each document.")] = None,
     no_bos_token: Annotated[bool, _option("--no-bos-token", panel=IDS, help="No token before documents.")] = False,
-    special_tokens: Annotated[Literal["text", "parse", "reject"], _option("--special-tokens", panel=IDS, help="A special token's string in a document: keep it as text, parse it, or reject the document.")] = "text",
-    dtype: Annotated[Literal["auto", "uint16", "int32"], _option("--dtype", panel=IDS, help="Type of stored ids; auto is uint16 below 65,500 ids, else int32.")] = "auto",
+    special_tokens: Annotated[
+        Literal["text", "parse", "reject"],
+        _option(
+            "--special-tokens",
+            panel=IDS,
+            help="A special token's string in a document: keep it as text, parse it, or reject the document.",
+        ),
+    ] = "text",
+    dtype: Annotated[
+        Literal["auto", "uint16", "int32"],
+        _option("--dtype", panel=IDS, help="Type of stored ids; auto is uint16 below 65,500 ids, else int32."),
+    ] = "auto",
     text_field: Annotated[str, _option("--text-field", panel=WORK, help="Field or column with the text.")] = "text",
-    id_field: Annotated[str | None, _option("--id-field", panel=WORK, help="Field or column that names a document in rejected/.")] = None,
-    separator: Annotated[str | None, _option("--separator", panel=WORK, help=r"Cuts .txt files into documents, such as '\n\n'; without it a file is one document.")] = None,
-    batch_bytes: Annotated[int | None, _option("--batch-bytes", panel=WORK, help="Source bytes per batch and shard; by default 1/64 of the corpus, 4 to 64 MiB.", min=1)] = None,
-    max_document_bytes: Annotated[int, _option("--max-document-bytes", panel=WORK, help="Longer records are rejected.", min=1)] = 64 << 20,
-    max_rejected: Annotated[float, _option("--max-rejected", panel=WORK, help="Largest share of damaged documents with which a job is sealed.", min=0, max=1)] = 0.01,
-    engine: Annotated[str, _option("--engine", panel=WORK, help="auto, reference, fastokens, gigatoken or nanotoken; the ids are the same.")] = "auto",
-    name: Annotated[str | None, _option("--name", panel=WORK, help="Short name for people; by default the output folder's.")] = None,
+    id_field: Annotated[
+        str | None, _option("--id-field", panel=WORK, help="Field or column that names a document in rejected/.")
+    ] = None,
+    separator: Annotated[
+        str | None,
+        _option(
+            "--separator",
+            panel=WORK,
+            help=r"Cuts .txt files into documents, such as '\n\n'; without it a file is one document.",
+        ),
+    ] = None,
+    batch_bytes: Annotated[
+        int | None,
+        _option(
+            "--batch-bytes",
+            panel=WORK,
+            help="Source bytes per batch and shard; by default 1/64 of the corpus, 4 to 64 MiB.",
+            min=1,
+        ),
+    ] = None,
+    max_document_bytes: Annotated[
+        int, _option("--max-document-bytes", panel=WORK, help="Longer records are rejected.", min=1)
+    ] = 64 << 20,
+    max_rejected: Annotated[
+        float,
+        _option(
+            "--max-rejected", panel=WORK, help="Largest share of damaged documents with which a job is sealed.", min=0, max=1
+        ),
+    ] = 0.01,
+    engine: Annotated[
+        str, _option("--engine", panel=WORK, help="auto, reference, fastokens, gigatoken or nanotoken; the ids are the same.")
+    ] = "auto",
+    name: Annotated[
+        str | None, _option("--name", panel=WORK, help="Short name for people; by default the output folder's.")
+    ] = None,
 ) -> Request:
     """Turn options into a request. Raises UsageError where two contradict each other."""
     if separator is not None:

@@ -46,7 +46,8 @@ def draft(request: Request) -> tuple[JobSpec, tokenizers.TokenizerFiles, Corpus]
     eos, bos = tokenizers.settle(files, request.eos_token, request.bos_token)
     fitting = dtype_for(files.ref().vocab_size)
     if request.dtype == "uint16" and fitting != "uint16":
-        raise UsageError(f"--dtype uint16: {files.name} has {files.ref().vocab_size:,} ids, too many for 16 bits. Give auto or int32.")
+        size = files.ref().vocab_size
+        raise UsageError(f"--dtype uint16: {files.name} has {size:,} ids, too many for 16 bits. Give auto or int32.")
     if request.text_field == request.id_field:
         raise UsageError("--id-field names the text field. Name another field or leave it out.")
     spec = JobSpec(
@@ -143,19 +144,20 @@ def _choose_engine(spec: JobSpec, files: tokenizers.TokenizerFiles, corpus: Corp
 
 def _sample(spec: JobSpec, corpus: Corpus) -> pa.LargeStringArray:
     """The first SAMPLE_BYTES of text of a job."""
-    columns: list[pa.LargeStringArray] = []
+    texts: list[str] = []
     size = 0
     for batch in planned(spec, corpus):
         for span in batch.spans:
             try:
                 for found in documents.read(span, spec):
-                    columns.append(found.text)
-                    size += found.text.nbytes
-                    if size >= SAMPLE_BYTES:
-                        return pa.concat_arrays(columns)
+                    for document in found.text:
+                        texts.append(document.as_py())
+                        size += len(texts[-1].encode())
+                        if size >= SAMPLE_BYTES:
+                            return pa.array(texts, pa.large_string())
             except BatchError:
                 continue  # the worker that gets this file reports it
-    return pa.concat_arrays(columns) if columns else pa.array([], pa.large_string())
+    return pa.array(texts, pa.large_string())
 
 
 def _refuse_another(standing: Job, spec: JobSpec, tokenizer_sha256: str, corpus: Corpus, output: str) -> None:
@@ -170,4 +172,6 @@ def _refuse_another(standing: Job, spec: JobSpec, tokenizer_sha256: str, corpus:
     if standing.source_fingerprint != corpus.fingerprint():
         differences.append("source files were added, removed or changed since")
     if differences:
-        raise UsageError(f"{output} belongs to another job: {'; '.join(differences)}. Choose another --output, or ask for the same again.")
+        raise UsageError(
+            f"{output} belongs to another job: {'; '.join(differences)}. Choose another --output, or ask for the same again."
+        )

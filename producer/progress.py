@@ -91,7 +91,8 @@ class Pace:
         self._samples.append((now, input_bytes))
         while now - self._samples[0][0] > WINDOW and len(self._samples) > 2:
             self._samples.popleft()
-        (then, before), seconds = self._samples[0], now - self._samples[0][0]
+        then, before = self._samples[0]
+        seconds = now - then
         return (input_bytes - before) / seconds if seconds > 0.5 and input_bytes > before else None
 
 

@@ -73,10 +73,11 @@ class BatchQueue:
     def ping(self) -> str:
         """The server's name and version. Raises TransientError if it does not answer."""
         try:
-            info: dict[str, Any] = self._redis.info("server")  # type: ignore[assignment]  # sync and async typed as one
+            info: dict[str, Any] = self._redis.info("server")
         except redis.RedisError as error:
             raise TransientError(
-                f"no broker answers at {without_password(self.broker)}: {error}. Start Redis or Valkey there, or set TOKENMILL_BROKER."
+                f"no broker answers at {without_password(self.broker)}: {error}. "
+                f"Start Redis or Valkey there, or set TOKENMILL_BROKER."
             ) from error
         return f"{info.get('server_name', 'redis')} {info.get('valkey_version', info.get('redis_version'))}"
 
@@ -100,11 +101,11 @@ class BatchQueue:
 
     def waiting(self) -> int:
         """Messages that no worker has taken yet, of all jobs."""
-        return int(self._redis.llen(PREFIX + QUEUE))  # type: ignore[arg-type]  # sync and async typed as one
+        return int(self._redis.llen(PREFIX + QUEUE))
 
     def sightings(self, job_id: str) -> dict[int, Sighting]:
         """The batches of a job that are under way."""
-        found: dict[bytes, bytes] = self._redis.hgetall(sightings_key(job_id))  # type: ignore[assignment]  # as above
+        found = self._redis.hgetall(sightings_key(job_id))
         return {int(index): Sighting(**json.loads(data)) for index, data in found.items()}
 
     def forget(self, job_id: str, batch: int) -> None:

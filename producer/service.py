@@ -63,4 +63,5 @@ def _tick(dispatcher: Dispatcher, job_id: str) -> None:
     progress = dispatcher.tick()
     if dispatcher.outcome is not None:
         parked = f", {len(progress.parked)} batches parked" if progress.parked else ""
-        log.info("%s %s: %s documents, %s tokens%s", job_id, dispatcher.outcome.value, f"{progress.documents:,}", f"{progress.tokens:,}", parked)
+        totals = f"{progress.documents:,} documents, {progress.tokens:,} tokens{parked}"
+        log.info("%s %s: %s", job_id, dispatcher.outcome.value, totals)

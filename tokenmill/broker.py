@@ -71,7 +71,9 @@ def client_url(broker: str) -> str:
         return broker.replace("redis+socket://", "unix://", 1).replace("virtual_host=", "db=")
     if scheme in ("redis", "rediss", "unix"):
         return broker
-    raise UsageError(f"the broker's URL begins with {scheme}://; give redis://, rediss:// or redis+socket:// in TOKENMILL_BROKER.")
+    raise UsageError(
+        f"the broker's URL begins with {scheme}://; give redis://, rediss:// or redis+socket:// in TOKENMILL_BROKER."
+    )
 
 
 def without_password(broker: str) -> str:

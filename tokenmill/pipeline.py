@@ -70,7 +70,9 @@ class Meter:
         )
 
 
-def run_batch(job: Job, batch: Batch, encoder: Encoder, ledger: Ledger, meter: Meter, *, worker: str, attempt: int) -> ShardEntry:
+def run_batch(
+    job: Job, batch: Batch, encoder: Encoder, ledger: Ledger, meter: Meter, *, worker: str, attempt: int
+) -> ShardEntry:
     """Encode one batch and commit it.
 
     Raises BatchError if a source is damaged or has changed, TransientError if storage is away, JobError if ids do not fit.

@@ -1,8 +1,8 @@
 """`TokenDataset`: what a training loop imports. A sealed output as one sequence of documents.
 
-    from tokenmill.reader import TokenDataset
-    tokens = TokenDataset("corpus-qwen3")
-    tokens[0]          # NumPy array of the first document's ids, a view into the shard file
+from tokenmill.reader import TokenDataset
+tokens = TokenDataset("corpus-qwen3")
+tokens[0]          # NumPy array of the first document's ids, a view into the shard file
 """
 
 from bisect import bisect_right

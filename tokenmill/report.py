@@ -28,7 +28,8 @@ td.n, th.n { text-align: right } td.bar { width: 55% } code { font-size: .9em; o
 <div class="tiles">$tiles</div>
 <h2>Documents by length</h2><table><tr><th>tokens</th><th class="n">documents</th><th></th></tr>$lengths</table>
 <h2>Rejected</h2>$rejected
-<h2>Where the time went</h2><table><tr><th>worker</th><th class="n">batches</th><th class="n">MB of text per second</th><th></th></tr>
+<h2>Where the time went</h2>
+<table><tr><th>worker</th><th class="n">batches</th><th class="n">MB of text per second</th><th></th></tr>
 $workers</table><p class="sub">Seconds by stage, all workers: $stages.</p>
 <h2>What made these ids</h2><table>$identity</table>
 </body></html>
@@ -85,16 +86,18 @@ def _bars(rows: list[tuple[str, str, float]]) -> str:
 def _rejected(manifest: Manifest) -> str:
     if not manifest.rejected:
         return "<p>None.</p>"
-    rows = [(escape(reason), f"{count:,}", count) for reason, count in manifest.rejected_by_reason.items()]
-    return f"<table>{_bars([(label, figure, size) for label, figure, size in rows])}</table><p>Each one stands in <code>rejected/</code>.</p>"
+    rows = [(escape(reason), f"{count:,}", float(count)) for reason, count in manifest.rejected_by_reason.items()]
+    return f"<table>{_bars(rows)}</table><p>Each one stands in <code>rejected/</code>.</p>"
 
 
 def _identity(job: Job, manifest: Manifest) -> str:
+    tokenizer = manifest.tokenizer
+    holding = f"{manifest.documents_with_special_tokens:,} documents hold some"
     rows = {
-        "tokenizer": f"{manifest.tokenizer.name} ({manifest.tokenizer.revision or 'file'}), {manifest.tokenizer.vocab_size:,} ids",
-        "sha256 of tokenizer.json": manifest.tokenizer.sha256,
+        "tokenizer": f"{tokenizer.name} ({tokenizer.revision or 'file'}), {tokenizer.vocab_size:,} ids",
+        "sha256 of tokenizer.json": tokenizer.sha256,
         "BOS, EOS": f"{manifest.bos_token or 'none'}, {manifest.eos_token or 'none'}",
-        "special tokens in text": f"{manifest.special_tokens.value}; {manifest.documents_with_special_tokens:,} documents hold some",
+        "special tokens in text": f"{manifest.special_tokens.value}; {holding}",
         "engine": f"{job.engine.name} {job.engine.version}: {job.engine.reason}",
         "shards": f"{manifest.format}, {manifest.dtype}",
         "sources": ", ".join(job.spec.sources),

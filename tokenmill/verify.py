@@ -48,8 +48,8 @@ def verify(output: str, *, full: bool, advance: Callable[[int, int], None]) -> V
     job, verdict, findings = ledger.job(), Verdict(), list[str]()
     chosen = manifest.shards if full else _spread(manifest.shards)
     steps, done = len(manifest.shards) + len(chosen), 0
-    findings += _identity(ledger, job, manifest)
-    findings += _sums(ledger, manifest)
+    findings += _identity(job, manifest)
+    findings += _sums(manifest)
     for file in manifest.tokenizer.files:
         findings += _file(ledger, file.path, file.bytes, file.sha256)
         verdict.files += 1
@@ -84,7 +84,7 @@ def _spread(shards: tuple[Shard, ...]) -> tuple[Shard, ...]:
     return tuple(shards[place] for place in places)
 
 
-def _identity(ledger: Ledger, job: Job, manifest: Manifest) -> Iterator[str]:
+def _identity(job: Job, manifest: Manifest) -> Iterator[str]:
     if job.job_id != manifest.job_id:
         yield f"job.json is of job {job.job_id}, the manifest of {manifest.job_id}"
     missing = set(range(job.batches)) - {shard.index for shard in manifest.shards}
@@ -92,7 +92,7 @@ def _identity(ledger: Ledger, job: Job, manifest: Manifest) -> Iterator[str]:
         yield f"the manifest lacks {len(missing)} of {job.batches} planned batches, first {min(missing):06d}"
 
 
-def _sums(ledger: Ledger, manifest: Manifest) -> Iterator[str]:
+def _sums(manifest: Manifest) -> Iterator[str]:
     sums = {
         "tokens": sum(shard.tokens for shard in manifest.shards),
         "documents": sum(shard.documents for shard in manifest.shards),
@@ -148,4 +148,5 @@ def _compare(
             if next_document >= limit and limit < shard.documents:
                 return
     if next_document < min(limit, shard.documents):
-        yield f"shard {shard.index:06d}: the sources hold {next_document} documents, the shard {shard.documents}; they have changed"
+        held = f"the sources hold {next_document} documents, the shard {shard.documents}"
+        yield f"shard {shard.index:06d}: {held}; they have changed"

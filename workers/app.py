@@ -17,7 +17,9 @@ def configuration() -> dict[str, Any]:
     """All settings. Raises UsageError if TOKENMILL_BROKER is not set."""
     broker = Settings.from_environment().broker
     if broker is None:
-        raise UsageError("TOKENMILL_BROKER is not set. Give the URL of your Redis or Valkey, such as redis://:password@host:6379/0.")
+        raise UsageError(
+            "TOKENMILL_BROKER is not set. Give the URL of your Redis or Valkey, such as redis://:password@host:6379/0."
+        )
     return {
         "broker_url": broker,
         "broker_transport_options": TRANSPORT_OPTIONS,

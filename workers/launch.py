@@ -23,8 +23,8 @@ LONGEST_PAUSE = 30.0
 
 
 def main(
-    cpus: Annotated[int, typer.Option(help="Worker processes, one batch each; 0 means one per core.", envvar="TOKENMILL_CPUS", min=0)] = 0,
-    name: Annotated[str, typer.Option(help="Name of this host's workers in Flower and status.", envvar="TOKENMILL_WORKER_NAME")] = "cpu",
+    cpus: Annotated[int, typer.Option(help="Worker processes; 0 means one per core.", envvar="TOKENMILL_CPUS", min=0)] = 0,
+    name: Annotated[str, typer.Option(help="What Flower and status call them.", envvar="TOKENMILL_WORKER_NAME")] = "cpu",
     log_level: Annotated[str, typer.Option(help="Log level.", envvar="TOKENMILL_LOG_LEVEL")] = "INFO",
 ) -> None:
     """Run this host's workers on the broker that TOKENMILL_BROKER names, until SIGTERM or Ctrl-C.

@@ -94,7 +94,7 @@ class Work:
 
 
 @lru_cache(maxsize=2)
-def prepared(job_id: str, output: str) -> Work:
+def prepared(job_id: str, output: str) -> Work:  # noqa: ARG001  # a folder may be given to another job
     """A job with its tokenizer and engine, loaded once per process."""
     ledger = Ledger(output)
     job = ledger.job()

@@ -1,7 +1,9 @@
 """Parquet: one document per row, the text in one column, work cut at row groups."""
 
 from collections.abc import Iterator
+from typing import BinaryIO, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -50,7 +52,7 @@ class ParquetReader:
                 consumed += size
 
 
-def _open(file: object, url: str) -> pq.ParquetFile:
+def _open(file: BinaryIO, url: str) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(file)
     except pa.ArrowInvalid as error:
@@ -71,9 +73,7 @@ def _bytes(metadata: pq.FileMetaData, group: int) -> int:
     return sum(row_group.column(column).total_compressed_size for column in range(row_group.num_columns))
 
 
-def _batches(
-    source: pq.ParquetFile, group: int, rows: int, columns: list[str], url: str
-) -> Iterator[pa.RecordBatch]:
+def _batches(source: pq.ParquetFile, group: int, rows: int, columns: list[str], url: str) -> Iterator[pa.RecordBatch]:
     try:
         yield from source.iter_batches(batch_size=rows, row_groups=[group], columns=columns, use_threads=False)
     except (pa.ArrowInvalid, OSError) as error:
@@ -81,15 +81,16 @@ def _batches(
 
 
 def _documents(batch: pa.RecordBatch, url: str, first_row: int, spec: JobSpec, consumed: int) -> Documents:
-    column = batch.column(0).cast(pa.large_string())
-    ids = [None if v is None else str(v) for v in batch.column(1).to_pylist()] if batch.num_columns > 1 else []
-    ids = ids or [None] * batch.num_rows
+    # by name: columns come in the file's order, not in the order asked for
+    column = cast("pa.LargeStringArray", batch.column(spec.text_field).cast(pa.large_string()))
+    ids: list[str | None] = [None] * batch.num_rows
+    if spec.id_field in batch.schema.names:
+        ids = [None if value is None else str(value) for value in batch.column(spec.id_field).to_pylist()]
     reasons: dict[int, tuple[Reason, str]] = {}
-    if column.null_count:
-        for index in pc.indices_nonzero(column.is_null()).to_pylist():
-            reasons[index] = (Reason.NULL_TEXT, "")
-    sizes = pc.binary_length(column).fill_null(0)
-    for index in pc.indices_nonzero(pc.greater(sizes, spec.max_document_bytes)).to_pylist():
+    for index in np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False)).tolist():
+        reasons[index] = (Reason.NULL_TEXT, "")
+    sizes = pc.binary_length(column).to_numpy(zero_copy_only=False)  # NaN for null
+    for index in np.flatnonzero(sizes > spec.max_document_bytes).tolist():
         reasons[index] = (Reason.TOO_LONG, excerpt(_raw(column, index)))
     try:
         column.validate(full=True)
@@ -103,7 +104,7 @@ def _documents(batch: pa.RecordBatch, url: str, first_row: int, spec: JobSpec, c
     good = [index for index in range(batch.num_rows) if index not in reasons] if reasons else None
     return Documents(
         file=url,
-        text=column if good is None else column.take(pa.array(good, pa.int64())),
+        text=column if good is None else cast("pa.LargeStringArray", column.take(pa.array(good, pa.int64()))),
         positions=[first_row + index for index in (range(batch.num_rows) if good is None else good)],
         unit="row",
         ids=ids if good is None else [ids[index] for index in good],

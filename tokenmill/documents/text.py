@@ -45,9 +45,7 @@ def _documents(found: list[RawRecord], url: str, consumed: int) -> Documents:
                 reason = Reason.INVALID_UTF8
         if reason is not None:
             shown = excerpt(record.data)
-            rejected.append(
-                Rejection(file=url, unit="byte", position=record.position, reason=reason, id=None, excerpt=shown)
-            )
+            rejected.append(Rejection(file=url, unit="byte", position=record.position, reason=reason, id=None, excerpt=shown))
     return Documents(
         file=url,
         text=pa.array(texts, pa.large_string()),

@@ -47,10 +47,12 @@ def choose(model: Model, spec: JobSpec, wanted: str, sample: pa.LargeStringArray
                     expected[kind] = _encode(reference, text)
                 differing = _differing(_encode(encoder, text), expected[kind])
                 if differing is not None:
-                    reason = f"{name} {encoder.version} differs from the reference on {kind}: {text[differing].as_py()[:60]!r}"
+                    shown = (text[differing].as_py() or "")[:60]
+                    reason = f"{name} {encoder.version} differs from the reference on {kind}: {shown!r}"
                     break
         if reason is None:
-            proof = f"same ids as the reference on {len(texts['adversarial texts'])} adversarial texts and {sample.nbytes:,} bytes of this job"
+            size = f"{len(texts['adversarial texts'])} adversarial texts and {sample.nbytes / 1e6:.1f} MB of this job"
+            proof = f"same ids as the reference on {size}"
             return EngineChoice(name=name, version=encoder.version, reason="; ".join([proof, *refused]))
         refused.append(reason)
     if wanted != "auto":

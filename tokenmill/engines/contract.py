@@ -1,7 +1,7 @@
 """What every engine takes and gives: a text column in, one flat token array and its offsets out."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import pyarrow as pa
@@ -53,6 +53,11 @@ class EngineType(Protocol):
     def supports(self, model: Model) -> str | None:
         """Why this engine does not take the tokenizer; None if it may. Cheap: loads nothing."""
         ...
+
+
+def strings(text: pa.LargeStringArray) -> list[str]:
+    """The documents as Python strings, for engines that take nothing else; a text column holds no nulls."""
+    return cast("list[str]", text.to_pylist())
 
 
 def from_lengths(ids: NDArray[np.uint32], lengths: NDArray[np.int64]) -> Tokens:

@@ -4,6 +4,8 @@ Comes in: a text column without damage. Goes out: `Tokens` with BOS and EOS in p
 document that holds a special token's string; those go to the reference, which has the rule for them (law 5).
 """
 
+from functools import cached_property
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -20,12 +22,16 @@ class Encoder:
 
     def __init__(self, model: Model, spec: JobSpec, engine: str) -> None:
         """Raises UsageError if there is no such engine; whatever the engine raises if it cannot load the tokenizer."""
-        self._search = SpecialTokenSearch(model)
-        self._reference = ReferenceEngine(model, parse_special=spec.special_tokens is SpecialTokens.PARSE)
-        made: Engine = self._reference if engine == ReferenceEngine.name else engine_type(engine)(model)
-        self._engine = made
-        self.name, self.version = made.name, made.version
+        self._search, self._model = SpecialTokenSearch(model), model
+        self._parse_special = spec.special_tokens is SpecialTokens.PARSE
+        self._engine: Engine = self._reference if engine == ReferenceEngine.name else engine_type(engine)(model)
+        self.name, self.version = self._engine.name, self._engine.version
         self._bos, self._eos = model.id_of(spec.bos_token), model.id_of(spec.eos_token)
+
+    @cached_property
+    def _reference(self) -> ReferenceEngine:
+        """Made when the first document needs it: it loads for half a second."""
+        return ReferenceEngine(self._model, parse_special=self._parse_special)
 
     def holds_special(self, text: pa.LargeStringArray) -> NDArray[np.bool_]:
         """For each document, whether it holds a special token's string."""
@@ -38,7 +44,7 @@ class Encoder:
             text: the documents.
             holds_special: what `holds_special` says of them.
         """
-        if self._engine is self._reference or not holds_special.any():
+        if self.name == ReferenceEngine.name or not holds_special.any():
             return self._with_ends(self._engine.encode(text))
         fast = self._engine.encode(text.filter(pa.array(~holds_special)))
         exact = self._reference.encode(text.filter(pa.array(holds_special)))
@@ -48,7 +54,8 @@ class Encoder:
         before, after = int(self._bos is not None), int(self._eos is not None)
         if not before and not after:
             return tokens
-        result = from_lengths(np.empty(len(tokens.ids) + len(tokens) * (before + after), np.uint32), tokens.lengths + before + after)
+        lengths = tokens.lengths + before + after
+        result = from_lengths(np.empty(int(lengths.sum()), np.uint32), lengths)
         body = np.ones(len(result.ids), dtype=np.bool_)
         if self._bos is not None:
             result.ids[result.offsets[:-1]] = self._bos

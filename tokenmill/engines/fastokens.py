@@ -6,7 +6,7 @@ import fastokens
 import numpy as np
 import pyarrow as pa
 
-from tokenmill.engines.contract import Tokens
+from tokenmill.engines.contract import Tokens, strings
 from tokenmill.tokenizers import Model
 
 
@@ -24,5 +24,5 @@ class FastokensEngine:
         return None if model.family == "BPE" else f"fastokens knows BPE, not {model.family}"
 
     def encode(self, text: pa.LargeStringArray) -> Tokens:
-        ids, offsets = self._tokenizer.encode_batch_flat(text.to_pylist(), add_special_tokens=False)
+        ids, offsets = self._tokenizer.encode_batch_flat(strings(text), add_special_tokens=False)
         return Tokens(np.frombuffer(ids, np.uint32), np.frombuffer(offsets, np.uint64).astype(np.int64))

@@ -3,10 +3,9 @@
 from importlib.metadata import version
 
 import nanotoken
-import numpy as np
 import pyarrow as pa
 
-from tokenmill.engines.contract import Tokens
+from tokenmill.engines.contract import Tokens, strings
 from tokenmill.tokenizers import Model
 
 
@@ -24,5 +23,5 @@ class NanotokenEngine:
         return None if model.family == "WordPiece" else f"nanotoken knows WordPiece, not {model.family}"
 
     def encode(self, text: pa.LargeStringArray) -> Tokens:
-        ids, offsets = self._tokenizer.encode_batch(text.to_pylist(), add_special_tokens=False, parallel=False)
+        ids, offsets = self._tokenizer.encode_batch(strings(text), add_special_tokens=False, parallel=False)
         return Tokens(ids, offsets)

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import tokenizers
 
-from tokenmill.engines.contract import Tokens, from_lengths
+from tokenmill.engines.contract import Tokens, from_lengths, strings
 from tokenmill.tokenizers import Model
 
 #: Bytes of text per call; an Encoding object takes about a hundred bytes per token.
@@ -42,7 +42,7 @@ def _calls(text: pa.LargeStringArray) -> list[list[str]]:
     """The documents in groups of about CALL_BYTES."""
     calls: list[list[str]] = []
     size = CALL_BYTES
-    for document in text.to_pylist():
+    for document in strings(text):
         if size >= CALL_BYTES:
             calls.append([])
             size = 0

@@ -78,7 +78,8 @@ class MegatronReader:
         _, version, code, sequences, documents = HEADER.unpack_from(data)
         expected = HEADER.size + 12 * sequences + 8 * documents
         if version != 1 or code not in NAMES or len(data) != expected:
-            raise JobError(f"{stem}.idx is damaged: {len(data)} bytes, its header asks for {expected}. Run: tokenmill verify {output}")
+            what = f"{len(data)} bytes, its header asks for {expected}"
+            raise JobError(f"{stem}.idx is damaged: {what}. Run: tokenmill verify {output}")
         self._dtype = np.dtype(NAMES[code]).newbyteorder("<")
         self.lengths = np.frombuffer(data, "<i4", sequences, HEADER.size)
         self._pointers = np.frombuffer(data, "<i8", sequences, HEADER.size + 4 * sequences)

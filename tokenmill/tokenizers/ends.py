@@ -57,8 +57,9 @@ def _choose(
         return None
     named = _content(config.get(f"{end}_token"))
     hint = f" (its configuration names {named!r})" if named else ""
+    kind = {"eos": "an end", "bos": "a beginning"}[end]
     raise UsageError(
-        f"{files.name} does not settle whether documents get {'an end' if end == 'eos' else 'a beginning'}-of-text token{hint}. "
+        f"{files.name} does not settle whether documents get {kind}-of-text token{hint}. "
         f"Give --{end}-token TOKEN or --no-{end}-token; its special tokens are {_listed(files.parsed())}."
     )
 
@@ -95,7 +96,8 @@ def _template(post_processor: dict[str, Any] | None) -> tuple[str | None, str | 
 
 def _content(token: Any) -> str | None:
     """A token's text as tokenizer_config.json writes it: a string, or an object with `content`."""
-    return token["content"] if isinstance(token, dict) else token
+    content: str | None = token["content"] if isinstance(token, dict) else token
+    return content
 
 
 def _listed(parsed: dict[str, Any]) -> str:

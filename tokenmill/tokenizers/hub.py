@@ -9,9 +9,8 @@ WANTED = (TOKENIZER_JSON, TOKENIZER_CONFIG)
 
 def from_hub(name: str, repository: str, revision: str | None) -> TokenizerFiles:
     """Fetch a tokenizer. Raises UsageError if there is none of that name, TransientError if the hub cannot be reached."""
-    import httpx
     from huggingface_hub import HfApi, hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, HFValidationError, HTTPError, RepositoryNotFoundError
 
     try:
         commit = HfApi().model_info(repository, revision=revision).sha
@@ -28,8 +27,9 @@ def from_hub(name: str, repository: str, revision: str | None) -> TokenizerFiles
             f"{name} is neither a file or folder here nor a repository on the hub (or it needs HF_TOKEN). "
             f"Give a path, org/name[@revision], or package:NAME."
         ) from error
-    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
+    except (HTTPError, OSError) as error:
         raise TransientError(
-            f"the hub cannot be reached for {name}: {type(error).__name__}. Try again later, or give a path to its tokenizer.json."
+            f"the hub cannot be reached for {name}: {type(error).__name__}. "
+            f"Try again later, or give a path to its tokenizer.json."
         ) from error
     return TokenizerFiles(name=name, revision=commit, files=files)

@@ -38,10 +38,10 @@ def _from_folder(name: str, folder: Path) -> TokenizerFiles:
     candidates = sorted([*folder.glob("*.model"), *folder.glob("*.tiktoken")])
     if len(candidates) == 1:
         return _from_file(name, candidates[0])
-    raise UsageError(
-        f"--tokenizer {name}: the folder holds no tokenizer.json, and "
-        + (f"several vocabularies: {', '.join(c.name for c in candidates)}. Name one." if candidates else "no other vocabulary.")
+    others = (
+        f"several vocabularies: {', '.join(c.name for c in candidates)}. Name one." if candidates else "no other vocabulary."
     )
+    raise UsageError(f"--tokenizer {name}: the folder holds no tokenizer.json, and {others}")
 
 
 def _from_file(name: str, path: Path) -> TokenizerFiles:

@@ -20,9 +20,9 @@ UNKNOWN, CONTROL, USER_DEFINED = 2, 3, 4
 def from_sentencepiece(data: bytes, where: str) -> bytes:
     """Turn a .model file into a tokenizer.json. Raises UsageError if it is none, or asks for more than can be said."""
     from google.protobuf.message import DecodeError
-    from sentencepiece import sentencepiece_model_pb2 as proto
+    from sentencepiece import sentencepiece_model_pb2
 
-    model = proto.ModelProto()
+    model: Any = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined]  # made at run time
     try:
         model.ParseFromString(data)
     except DecodeError as error:

@@ -29,6 +29,6 @@ class SpecialTokenSearch:
             return found
         for beginning in self._beginnings:
             found |= pc.match_substring(text, beginning).to_numpy(zero_copy_only=False)
-        for index in np.flatnonzero(found):
-            found[index] = self._any.search(text[index].as_py()) is not None
+        for index in np.flatnonzero(found).tolist():
+            found[index] = self._any.search(text[index].as_py() or "") is not None
         return found

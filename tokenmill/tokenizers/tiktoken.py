@@ -17,9 +17,7 @@ from tokenmill.errors import UsageError
 
 GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-CL100K_PATTERN = (
-    CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+CL100K_PATTERN = CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 O200K_PATTERN = (
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+" + CONTRACTIONS + "?"
     r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*" + CONTRACTIONS + "?"
@@ -90,7 +88,7 @@ def from_ranks(data: bytes, where: str) -> bytes:
         raise UsageError(f"{where} is no ranks file: {error}.") from error
     alphabet = byte_alphabet()
     spelled = {token: "".join(alphabet[byte] for byte in token) for token in ranks}
-    merges = []
+    merges: list[tuple[int, str, str]] = []
     for token, rank in ranks.items():
         # Two neighbours join whenever their bytes together are a token, whichever way that token was once learned.
         pairs = [(token[:cut], token[cut:]) for cut in range(1, len(token))]
@@ -124,9 +122,7 @@ def byte_alphabet() -> list[str]:
     return [alphabet[byte] for byte in range(256)]
 
 
-def _tokenizer_json(
-    encoding: Encoding, vocabulary: dict[str, int], merges: list[list[str]], *, ignore_merges: bool
-) -> bytes:
+def _tokenizer_json(encoding: Encoding, vocabulary: dict[str, int], merges: list[list[str]], *, ignore_merges: bool) -> bytes:
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
     split = {"type": "Split", "pattern": {"Regex": encoding.pattern}, "behavior": "Isolated", "invert": False}
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
