@@ -1,6 +1,6 @@
 """The producer's side of the broker: batches sent, sightings read, one leader per job.
 
-Comes in: batches. Goes out: messages of about 700 bytes that hold names and numbers, never text (law 5). Everything kept in
+Comes in: batches. Goes out: messages of less than 1 KB that hold names and numbers, never text (law 5). Everything kept in
 Redis may vanish at any time; the ledger is the truth.
 """
 
@@ -91,11 +91,12 @@ class BatchQueue:
         message = BatchMessage(job_id=job.job_id, output=output, batch=batch.index)
         self._celery.send_task(
             TASK,
-            kwargs=message.arguments(),
+            args=message.arguments(),
+            task_id=message.task_id,
             queue=QUEUE,
             shadow=f"{TASK}[{job.name}/{batch.index:06d}]",
-            argsrepr="()",
-            kwargsrepr=f"{batch.bytes / 1e6:.1f} MB in {len(batch.spans)} spans, job {job.job_id}",
+            argsrepr=f"{batch.bytes / 1e6:.1f} MB, {len(batch.spans)} spans",
+            reply_to="-",  # nobody waits for a result; the default names a queue in 36 bytes
             retry=False,
         )
 

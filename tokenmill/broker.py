@@ -40,9 +40,14 @@ class BatchMessage:
     output: str
     batch: int
 
-    def arguments(self) -> dict[str, Any]:
-        """As the task's keyword arguments."""
-        return {"job_id": self.job_id, "output": self.output, "batch": self.batch}
+    @property
+    def task_id(self) -> str:
+        """The same for every copy of the message, so that Flower shows a batch sent again in its old row."""
+        return f"{self.job_id}-{self.batch}"
+
+    def arguments(self) -> tuple[str, str, int]:
+        """As the task's arguments."""
+        return self.job_id, self.output, self.batch
 
 
 def sightings_key(job_id: str) -> str:

@@ -28,7 +28,10 @@ class Heartbeat:
     """Beats from the beginning of its `with` block to the end."""
 
     def __init__(self, client: redis.Redis, task: Task, *, job_id: str, batch: int, worker: str) -> None:
-        self._client, self._task, self._worker = client, task, worker
+        self._client, self._app, self._worker = client, task.app, worker
+        # taken here, in the task's own thread: Celery's current request is local to a thread
+        self._task_id, self._hostname = task.request.id, task.request.hostname
+        self._delivery_tag = (task.request.properties or {}).get("delivery_tag")
         self._key, self._batch = sightings_key(job_id), str(batch)
         self._began = time.monotonic()
         self._meter, self._input_bytes = Meter(), 1
@@ -63,7 +66,8 @@ class Heartbeat:
         while True:
             try:
                 self._beat()
-                self._task.send_event("task-progress", result=self._progress())
+                with self._app.events.default_dispatcher(hostname=self._hostname) as events:
+                    events.send("task-progress", uuid=self._task_id, result=self._progress())
             except (redis.RedisError, OSError):
                 pass
             if self._stop.wait(PERIOD):
@@ -81,12 +85,11 @@ class Heartbeat:
             "input_bytes": meter.input_bytes,
             "waiting_for": self.waiting_for or "",
         }
-        tag = self._task.request.delivery_info and self._task.request.get("properties", {}).get("delivery_tag")
         with self._client.pipeline(transaction=False) as pipe:
             pipe.hset(self._key, self._batch, json.dumps(sighting))
             pipe.expire(self._key, KEY_SECONDS)
-            if tag:
-                pipe.zadd(UNACKED_INDEX, {tag: time.time()}, xx=True)
+            if self._delivery_tag:
+                pipe.zadd(UNACKED_INDEX, {self._delivery_tag: time.time()}, xx=True)
             pipe.execute()
 
     def _progress(self) -> str:

@@ -104,7 +104,7 @@ def _documents(batch: pa.RecordBatch, url: str, first_row: int, spec: JobSpec, c
     good = [index for index in range(batch.num_rows) if index not in reasons] if reasons else None
     return Documents(
         file=url,
-        text=column if good is None else cast("pa.LargeStringArray", column.take(pa.array(good, pa.int64()))),
+        text=column if good is None else column.take(pa.array(good, pa.int64())),
         positions=[first_row + index for index in (range(batch.num_rows) if good is None else good)],
         unit="row",
         ids=ids if good is None else [ids[index] for index in good],

@@ -52,19 +52,24 @@ class MegatronWriter:
         if len(lengths) and int(lengths.max()) > np.iinfo(np.int32).max:
             raise BatchError("a document has more tokens than Megatron's 32-bit lengths can say. Lower --max-document-bytes.")
         self._bin.write(np.ascontiguousarray(ids.astype(self._dtype)).data.cast("B"))
-        self._lengths.append(lengths.astype("<i4"))
+        self._lengths.append(lengths.astype(np.int32))
 
     def publish(self) -> tuple[FileDigest, ...]:
-        lengths = np.concatenate(self._lengths) if self._lengths else np.empty(0, "<i4")
-        pointers = np.zeros(len(lengths), "<i8")
-        np.cumsum(lengths[:-1].astype(np.int64) * self._dtype.itemsize, out=pointers[1:])
-        documents = np.arange(len(lengths) + 1, dtype="<i8")
-        header = HEADER.pack(MAGIC, 1, CODES[self._dtype.name], len(lengths), len(documents))
-        data = b"".join((header, lengths.tobytes(), pointers.tobytes(), documents.tobytes()))
+        lengths = np.concatenate(self._lengths) if self._lengths else np.empty(0, np.int32)
+        data = index(lengths, self._dtype)
         return (
             self._bin.publish(self._paths[0]),
             storage.put(storage.join(self._output, self._paths[1]), data, self._paths[1]),
         )
+
+
+def index(lengths: NDArray[np.int32], dtype: np.dtype[np.integer]) -> bytes:
+    """The content of `.idx` for documents of these lengths."""
+    pointers = np.zeros(len(lengths), "<i8")
+    np.cumsum(lengths[:-1].astype(np.int64) * dtype.itemsize, out=pointers[1:])
+    documents = np.arange(len(lengths) + 1, dtype="<i8")
+    header = HEADER.pack(MAGIC, 1, CODES[dtype.name], len(lengths), len(documents))
+    return b"".join((header, lengths.astype("<i4").tobytes(), pointers.tobytes(), documents.tobytes()))
 
 
 class MegatronReader:

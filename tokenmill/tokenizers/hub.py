@@ -10,7 +10,7 @@ WANTED = (TOKENIZER_JSON, TOKENIZER_CONFIG)
 def from_hub(name: str, repository: str, revision: str | None) -> TokenizerFiles:
     """Fetch a tokenizer. Raises UsageError if there is none of that name, TransientError if the hub cannot be reached."""
     from huggingface_hub import HfApi, hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HFValidationError, HTTPError, RepositoryNotFoundError
+    from huggingface_hub import errors
 
     try:
         commit = HfApi().model_info(repository, revision=revision).sha
@@ -19,15 +19,15 @@ def from_hub(name: str, repository: str, revision: str | None) -> TokenizerFiles
             try:
                 with open(hf_hub_download(repository, file, revision=commit), "rb") as stream:
                     files[file] = stream.read()
-            except EntryNotFoundError:
+            except errors.EntryNotFoundError:
                 if file == TOKENIZER_JSON:
                     raise UsageError(f"{name} has no tokenizer.json on the hub. Name a repository that has one.") from None
-    except (RepositoryNotFoundError, HFValidationError) as error:
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError) as error:
         raise UsageError(
             f"{name} is neither a file or folder here nor a repository on the hub (or it needs HF_TOKEN). "
             f"Give a path, org/name[@revision], or package:NAME."
         ) from error
-    except (HTTPError, OSError) as error:
+    except (errors.HTTPError, OSError) as error:  # type: ignore[attr-defined]  # httpx's, whichever httpx it is
         raise TransientError(
             f"the hub cannot be reached for {name}: {type(error).__name__}. "
             f"Try again later, or give a path to its tokenizer.json."

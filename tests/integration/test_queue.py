@@ -1,0 +1,158 @@
+"""What goes through a real broker: small messages without text, sightings, one leader."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from producer.dispatch import AHEAD, Dispatcher, Outcome
+from producer.queue import BatchQueue
+from tests.unit.test_ledger import entry, job
+from tokenmill import broker as names
+from tokenmill.errors import JobError, TransientError
+from tokenmill.job import Batch, Counts, Cut, ParkedBatch, Span
+from tokenmill.ledger import Ledger
+
+
+@pytest.fixture
+def client(broker: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(names.client_url(broker)) as connection:
+        connection.flushall()
+        yield connection
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    """A job of 40 batches on record."""
+    ledger = Ledger(str(tmp_path))
+    span = Span(url="/c/a.jsonl", cut=Cut.BYTES, start=0, stop=5, bytes=5)
+    ledger.write_plan(Batch(index=i, spans=(span,)) for i in range(40))
+    ledger.write_job(job(40))
+    return ledger
+
+
+def sent(client: redis.Redis) -> list[int]:
+    """The batches in the queue, oldest first."""
+    messages = [json.loads(message) for message in client.lrange(names.PREFIX + names.QUEUE, 0, -1)]
+    return [json.loads(message["body"])[0][2] for message in reversed(messages)]
+
+
+def take(client: redis.Redis, ledger: Ledger, *batches: int) -> None:
+    """What a worker does: take the messages off the queue, commit, drop the sightings."""
+    client.delete(names.PREFIX + names.QUEUE)
+    for batch in batches:
+        ledger.commit(entry(batch))
+        client.hdel(names.sightings_key(job(1).job_id), str(batch))
+
+
+def test_a_message_is_small_and_holds_no_text(broker: str, client: redis.Redis) -> None:
+    """Law 5: names and numbers only, at most 1 KB, also for a job with many spans in a deep folder."""
+    spans = tuple(Span(url=f"/data/{'x' * 90}/{i}.jsonl", cut=Cut.WHOLE, start=0, stop=0, bytes=10**7) for i in range(500))
+    output = "/lustre/projects/language-models/corpora/fineweb-edu/2026-11/qwen3"
+    BatchQueue(broker).send(job(99), output, Batch(index=98, spans=spans))
+    (message,) = client.lrange(names.PREFIX + names.QUEUE, 0, -1)
+    assert len(message) <= 1024
+    assert json.loads(json.loads(message)["body"])[0] == [job(99).job_id, output, 98]
+    assert b"jsonl" not in message
+
+
+def test_the_whole_window_is_sent_and_no_more(broker: str, client: redis.Redis, ledger: Ledger) -> None:
+    dispatcher = Dispatcher(ledger, BatchQueue(broker))
+    dispatcher.tick()
+    dispatcher.tick()
+    assert sent(client) == list(range(AHEAD))
+
+
+def test_what_is_done_is_not_sent_again(broker: str, client: redis.Redis, ledger: Ledger) -> None:
+    for index in (0, 2, 3):
+        ledger.commit(entry(index))
+    progress = Dispatcher(ledger, BatchQueue(broker)).tick()
+    assert sent(client) == [1, *range(4, AHEAD + 3)]
+    assert (progress.committed, progress.counts.documents) == (3, 6)
+
+
+def test_redis_wiped_in_mid_job_changes_nothing(broker: str, client: redis.Redis, ledger: Ledger) -> None:
+    """Law 3: everything that is not in the ledger is sent again."""
+    dispatcher = Dispatcher(ledger, BatchQueue(broker))
+    dispatcher.tick()
+    take(client, ledger, 0, 1, 2)
+    client.flushall()
+    while dispatcher.outcome is None:
+        dispatcher.tick()
+        take(client, ledger, *sent(client))
+    assert dispatcher.outcome is Outcome.SEALED
+    manifest = ledger.manifest()
+    assert manifest is not None
+    assert [shard.index for shard in manifest.shards] == list(range(40))
+    assert Path(ledger.url("report.html")).exists()
+    assert client.keys("tokenmill:*:0123*") == []  # nothing of the job stays in Redis
+
+
+def test_a_batch_whose_worker_fell_silent_is_sent_again(
+    broker: str, client: redis.Redis, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dispatcher = Dispatcher(ledger, BatchQueue(broker))
+    dispatcher.tick()
+    client.delete(names.PREFIX + names.QUEUE)  # taken by a worker, which beats once and dies
+    client.hset(names.sightings_key(job(1).job_id), "5", json.dumps({"state": "running", "worker": "w"}))
+    dispatcher.tick()
+    assert sent(client) == [AHEAD, AHEAD + 1]  # the window grows by two for one that runs
+    monkeypatch.setattr("producer.dispatch.STALE", 0.0)
+    dispatcher.tick()
+    take(client, ledger, *(index for index in range(AHEAD + 2) if index != 5))
+    dispatcher.tick()
+    assert sent(client)[0] == 5
+
+
+def test_one_dispatcher_leads_and_another_takes_over(broker: str, client: redis.Redis, ledger: Ledger) -> None:
+    first, second = Dispatcher(ledger, BatchQueue(broker)), Dispatcher(ledger, BatchQueue(broker))
+    first.tick()
+    second.tick()
+    assert sent(client) == list(range(AHEAD))  # not twice
+    client.delete(names.lead_key(job(1).job_id))  # the first one died; its lead ran out
+    take(client, ledger, *range(AHEAD))
+    second.tick()
+    assert sent(client) == list(range(AHEAD, 2 * AHEAD))
+
+
+def test_a_parked_batch_makes_sealing_impossible(broker: str, client: redis.Redis, ledger: Ledger) -> None:
+    dispatcher = Dispatcher(ledger, BatchQueue(broker))
+    dispatcher.tick()
+    ledger.park(ParkedBatch(job_id="j", index=0, stops_job=False, reason="why", attempts=1, worker="w"))
+    take(client, ledger, *range(1, AHEAD))
+    client.hdel(names.sightings_key(job(1).job_id), "0")
+    while dispatcher.outcome is None:
+        dispatcher.tick()
+        take(client, ledger, *sent(client))
+    assert dispatcher.outcome is Outcome.PARKED
+    assert ledger.manifest() is None
+
+
+def test_trouble_of_the_whole_job_stops_it(broker: str, client: redis.Redis, ledger: Ledger) -> None:
+    ledger.park(ParkedBatch(job_id="j", index=0, stops_job=True, reason="wrong tokenizer", attempts=1, worker="w"))
+    with pytest.raises(JobError, match="batch 000000 stopped the job: wrong tokenizer"):
+        Dispatcher(ledger, BatchQueue(broker)).tick()
+
+
+def test_too_many_damaged_documents_stop_the_job_early(broker: str, client: redis.Redis, ledger: Ledger) -> None:
+    """100 source bytes; after 7 of them one document of 100 is broken, so about 14 of 1,429 will be: one in a hundred is
+    allowed, two are not. Empty documents count for nothing here.
+    """
+    allowed = entry(0).model_copy(update={"counts": Counts(documents=99, rejected={"broken_json": 1}, input_bytes=7)})
+    ledger.commit(allowed)
+    Dispatcher(ledger, BatchQueue(broker)).tick()
+    empties = {"broken_json": 1, "empty": 900}
+    ledger.commit(entry(1).model_copy(update={"counts": Counts(documents=99, rejected=empties, input_bytes=50)}))
+    client.flushall()
+    Dispatcher(ledger, BatchQueue(broker)).tick()
+    ledger.commit(entry(2).model_copy(update={"counts": Counts(documents=1, rejected={"null_text": 30}, input_bytes=30)}))
+    client.flushall()
+    with pytest.raises(JobError, match=r"32 of 1,131 documents so far are damaged, more than --max-rejected 0.01"):
+        Dispatcher(ledger, BatchQueue(broker)).tick()
+
+
+def test_a_broker_that_is_away_is_said_in_one_sentence() -> None:
+    with pytest.raises(TransientError, match=r"no broker answers at redis://:…@127\.0\.0\.1:1/0"):
+        BatchQueue("redis://:secret@127.0.0.1:1/0").ping()
