@@ -95,7 +95,7 @@ class BatchQueue:
             task_id=message.task_id,
             queue=QUEUE,
             shadow=f"{TASK}[{job.name}/{batch.index:06d}]",
-            argsrepr=f"{batch.bytes / 1e6:.1f} MB, {len(batch.spans)} spans",
+            argsrepr=f"{batch.bytes / 1e6:.1f} MB" + (f" in {len(batch.spans)} spans" if len(batch.spans) > 1 else ""),
             reply_to="-",  # nobody waits for a result; the default names a queue in 36 bytes
             retry=False,
         )

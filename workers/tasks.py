@@ -29,30 +29,34 @@ LONGEST_PAUSE = 30.0
 
 
 @app.task(name=TASK, bind=True)
-def encode_batch(task: Task, job_id: str, output: str, batch: int) -> None:
-    """Encode one batch of one job; however this ends, the batch is then committed, parked, or no longer wanted."""
+def encode_batch(task: Task, job_id: str, output: str, batch: int) -> str:
+    """Encode one batch of one job; however this ends, the batch is then committed, parked, or no longer wanted.
+
+    Returns how it ended, for people who look at Flower; nothing else reads it.
+    """
     client, worker = broker_client(), f"{task.request.hostname}/{getattr(current_process(), 'index', 0)}"
     with Heartbeat(client, task, job_id=job_id, batch=batch, worker=worker) as heartbeat:
         attempt, pause = attempts.begin(client, job_id, batch), 1.0
         while True:
             try:
-                commit_or_park(job_id, output, batch, heartbeat, worker, attempt)
+                ending = commit_or_park(job_id, output, batch, heartbeat, worker, attempt)
                 break
             except TransientError as error:  # never counts against the batch
                 log.warning("batch %06d waits: %s", batch, error)
                 heartbeat.wait(random.uniform(pause / 2, pause), str(error))
                 pause = min(2 * pause, LONGEST_PAUSE)
         attempts.forget(client, job_id, batch)
+    return ending
 
 
-def commit_or_park(job_id: str, output: str, batch: int, heartbeat: Heartbeat, worker: str, attempt: int) -> None:
-    """Do the batch, or write down why it cannot be done. Raises TransientError when it is worth waiting."""
+def commit_or_park(job_id: str, output: str, batch: int, heartbeat: Heartbeat, worker: str, attempt: int) -> str:
+    """Do the batch, or write down why it cannot be done; return how it ended. Raises TransientError when it is worth waiting."""
     ledger = Ledger(output)
     if not ledger.has_job() or ledger.job().job_id != job_id:
         log.warning("batch %06d of job %s is no longer wanted: %s is gone or belongs to another job", batch, job_id, output)
-        return
+        return "no longer wanted"
     if ledger.entry(batch) is not None:
-        return
+        return "was done already"
     reason, details, stops_job = "", "", False
     try:
         if attempt > attempts.MOST:
@@ -60,8 +64,8 @@ def commit_or_park(job_id: str, output: str, batch: int, heartbeat: Heartbeat, w
         work = prepared(job_id, output)
         planned, meter = work.ledger.batch(batch), Meter()
         heartbeat.watch(meter, planned.bytes)
-        run_batch(work.job, planned, work.encoder, work.ledger, meter, worker=worker, attempt=attempt)
-        return
+        counts = run_batch(work.job, planned, work.encoder, work.ledger, meter, worker=worker, attempt=attempt).counts
+        return f"{counts.documents:,} documents · {counts.tokens:,} tokens · {counts.rejected_total:,} rejected"
     except TransientError:
         raise
     except TokenmillError as error:
@@ -82,6 +86,7 @@ def commit_or_park(job_id: str, output: str, batch: int, heartbeat: Heartbeat, w
             worker=worker,
         )
     )
+    return f"parked: {reason}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """A source file as a stream of blocks of plain bytes, decompressed on the way.
 
-Comes in: a span. Goes out: blocks of at most a few megabytes. Always holds: all members (.gz) and frames (.zst) are read;
+Comes in: a span. Goes out: blocks of about a megabyte. Always holds: all members (.gz) and frames (.zst) are read;
 an archive that ends in mid-stream is an error, never a quiet end — Python's and zstandard's own file objects differ here.
 """
 
@@ -12,8 +12,8 @@ from tokenmill import storage
 from tokenmill.errors import BatchError
 from tokenmill.job import Span
 
-#: Plain bytes per block: enough to keep an engine busy, little enough to forget.
-BLOCK = 4 << 20
+#: Plain bytes per block: enough to keep an engine busy, little enough to see progress with the slowest.
+BLOCK = 1 << 20
 #: Compressed bytes fed at a time; zlib cannot make more than 1,032 times as much of it.
 FEED = 64 << 10
 

@@ -9,12 +9,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tokenmill import storage
+from tokenmill.documents.compression import BLOCK
 from tokenmill.documents.contract import Documents, Reason, Rejection, excerpt
 from tokenmill.errors import BatchError
 from tokenmill.job import Cut, JobSpec, Span
-
-#: Bytes of text aimed at per record batch.
-BATCH_BYTES = 4 << 20
 
 
 def row_groups(url: str, text_field: str) -> list[int]:
@@ -44,7 +42,7 @@ class ParquetReader:
             for group in range(span.start, stop):
                 row, size = first_rows[group], _bytes(metadata, group)
                 rows = max(1, metadata.row_group(group).num_rows)
-                per_batch = max(1, min(rows, BATCH_BYTES * rows // max(1, metadata.row_group(group).total_byte_size)))
+                per_batch = max(1, min(rows, BLOCK * rows // max(1, metadata.row_group(group).total_byte_size)))
                 for batch in _batches(source, group, per_batch, columns, span.url):
                     share = (row + batch.num_rows - first_rows[group]) / rows
                     yield _documents(batch, span.url, row, spec, consumed + int(size * share))
