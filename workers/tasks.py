@@ -50,7 +50,10 @@ def encode_batch(task: Task, job_id: str, output: str, batch: int) -> str:
 
 
 def commit_or_park(job_id: str, output: str, batch: int, heartbeat: Heartbeat, worker: str, attempt: int) -> str:
-    """Do the batch, or write down why it cannot be done; return how it ended. Raises TransientError when it is worth waiting."""
+    """Do the batch, or write down why it cannot be done; return how it ended.
+
+    Raises TransientError when it is worth waiting.
+    """
     ledger = Ledger(output)
     if not ledger.has_job() or ledger.job().job_id != job_id:
         log.warning("batch %06d of job %s is no longer wanted: %s is gone or belongs to another job", batch, job_id, output)

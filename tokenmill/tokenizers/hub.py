@@ -9,8 +9,7 @@ WANTED = (TOKENIZER_JSON, TOKENIZER_CONFIG)
 
 def from_hub(name: str, repository: str, revision: str | None) -> TokenizerFiles:
     """Fetch a tokenizer. Raises UsageError if there is none of that name, TransientError if the hub cannot be reached."""
-    from huggingface_hub import HfApi, hf_hub_download
-    from huggingface_hub import errors
+    from huggingface_hub import HfApi, errors, hf_hub_download
 
     try:
         commit = HfApi().model_info(repository, revision=revision).sha
