@@ -177,12 +177,13 @@ def status(
     from rich.live import Live
 
     from producer import display
-    from producer.progress import Pace, observe, seen_by
+    from producer.progress import Pace, Tally, observe, seen_by
     from tokenmill.ledger import Ledger
     from tokenmill.settings import Settings
 
     ledger, pace, broker = Ledger(output), Pace(), Settings.from_environment().broker
-    progress = observe(ledger, seen_by(broker, ledger.job()), pace)
+    tally = Tally(ledger)
+    progress = observe(tally, seen_by(broker, ledger.job()), pace)
     if as_json and not watch:
         typer.echo(json.dumps(progress.summary(), indent=2))
     elif not watch:
@@ -191,7 +192,7 @@ def status(
         with Live(display.status(progress), console=display.out, auto_refresh=False) as live:
             while not progress.sealed:
                 time.sleep(1)
-                progress = observe(ledger, seen_by(broker, progress.job), pace)
+                progress = observe(tally, seen_by(broker, progress.job), pace)
                 if as_json:
                     typer.echo(json.dumps(progress.summary()))
                 else:
@@ -219,7 +220,7 @@ def plan(
         "batch_bytes_largest": max(sizes),
         "skew": round(max(sizes) / mean, 3) if mean else 1.0,
         "passed_over": dict(corpus.passed_over),
-        "tokenizer_sha256": files.ref().sha256,
+        "tokenizer_sha256": files.ref.sha256,
         "eos_token": spec.eos_token,
         "bos_token": spec.bos_token,
         "dtype": spec.dtype,
@@ -364,7 +365,8 @@ def _conclude(prepared: "Prepared", outcome: "Outcome", seconds: float) -> None:
         raise typer.Exit(Exit.PARKED)
     manifest = prepared.ledger.manifest()
     assert manifest is not None
-    display.sealed(manifest, prepared.ledger.output, seconds)
+    # a rate would not be this run's where an earlier one did part of the work
+    display.sealed(manifest, prepared.ledger.output, None if prepared.resumed else seconds)
 
 
 def _broker() -> str:

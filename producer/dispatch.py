@@ -12,11 +12,11 @@ from enum import Enum
 
 import redis
 
-from producer.progress import Pace, Progress, observe
+from producer.progress import Pace, Progress, Tally, observe
 from producer.queue import BatchQueue, Sighting
 from tokenmill import storage
 from tokenmill.errors import JobError, TransientError
-from tokenmill.job import Batch, Counts, ParkedBatch
+from tokenmill.job import Batch, ParkedBatch
 from tokenmill.ledger import Ledger
 from tokenmill.report import render
 
@@ -51,7 +51,7 @@ class Dispatcher:
         self._todo: Iterator[Batch] = iter(())
         self._lost: list[Batch] = []
         self._under_way: dict[int, _Seen] = {}
-        self._counts, self._committed = Counts(), 0
+        self._tally = Tally(ledger)
         self._parked: list[ParkedBatch] = []
         self._pace = Pace()
         self._leading = False
@@ -66,10 +66,10 @@ class Dispatcher:
         try:
             if self._ledger.manifest() is not None:
                 self.outcome = Outcome.SEALED
-                return observe(self._ledger, {}, self._pace)
+                return observe(self._tally, {}, self._pace)
             if not self._queue.lead(self._job.job_id):
                 self._leading = False
-                return observe(self._ledger, self._queue.sightings(self._job.job_id), self._pace)
+                return observe(self._tally, self._queue.sightings(self._job.job_id), self._pace)
             if not self._leading:
                 self._take_over()
             sightings = self._queue.sightings(self._job.job_id)
@@ -83,12 +83,8 @@ class Dispatcher:
 
     def _take_over(self) -> None:
         """Learn from the ledger what is done and from Redis what is under way."""
-        self._counts, self._committed = Counts(), 0
-        done = set[int]()
-        for entry in self._ledger.entries():
-            self._counts += entry.counts
-            done.add(entry.index)
-        self._committed = len(done)
+        self._tally.refresh()
+        done = self._tally.committed
         self._parked = self._ledger.parked()
         now = time.monotonic()
         self._under_way = {
@@ -96,7 +92,7 @@ class Dispatcher:
             for index, sighting in self._queue.sightings(self._job.job_id).items()
             if index not in done
         }
-        skip = done | self._under_way.keys() | {parked.index for parked in self._parked}
+        skip = frozenset(done | self._under_way.keys() | {parked.index for parked in self._parked})
         self._todo, self._lost = (batch for batch in self._ledger.plan() if batch.index not in skip), []
         self._leading = True
 
@@ -117,8 +113,7 @@ class Dispatcher:
         """Ask the ledger what became of a batch: done, parked, or lost and to be sent again."""
         del self._under_way[index]
         if (entry := self._ledger.entry(index)) is not None:
-            self._counts += entry.counts
-            self._committed += 1
+            self._tally.add(entry)
         elif (parked := self._ledger.parked_batch(index)) is not None:
             self._parked.append(parked)
         else:
@@ -129,14 +124,15 @@ class Dispatcher:
         for parked in self._parked:
             if parked.stops_job:
                 raise JobError(f"batch {parked.index:06d} stopped the job: {parked.reason}")
-        seen = self._counts.documents + self._counts.rejected_total
-        if self._counts.input_bytes == 0 or seen == 0:
-            return
-        expected = seen * max(1.0, self._job.source_bytes / self._counts.input_bytes)
-        if self._counts.damaged > self._job.max_rejected * expected:
-            reasons = ", ".join(f"{count:,} {reason}" for reason, count in self._counts.rejected.items())
+        counts = self._tally.counts
+        seen = counts.documents + counts.rejected_total
+        # until the end, what the rest may hold is estimated: a job stops early only if it would even if the rest were clean
+        ended = len(self._tally.committed) == self._job.batches
+        share = 1.0 if ended or not counts.input_bytes else counts.input_bytes / self._job.source_bytes
+        if counts.damaged > self._job.max_rejected * seen / min(share, 1.0):
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.rejected.items())
             raise JobError(
-                f"{self._counts.damaged:,} of {seen:,} documents so far are damaged, more than --max-rejected "
+                f"{counts.damaged:,} of {seen:,} documents so far are damaged, more than --max-rejected "
                 f"{self._job.max_rejected:g} of the job allows ({reasons}; see {self._ledger.url('rejected')}). "
                 f"Mend the sources, name the right --text-field, or allow more with --max-rejected; what is done is kept."
             )
@@ -148,8 +144,9 @@ class Dispatcher:
             batch = self._lost.pop() if self._lost else next(self._todo, None)
             if batch is None:
                 return False
-            self._queue.send(self._job, self._ledger.output, batch)
+            # noted first: if sending fails, the next look finds no sighting, and the batch is sent again
             self._under_way[batch.index] = _Seen(Sighting(state="sent"), time.monotonic())
+            self._queue.send(self._job, self._ledger.output, batch)
         return True
 
     def _end(self) -> None:
@@ -168,8 +165,8 @@ class Dispatcher:
         progress = Progress(
             job=self._job,
             sealed=self.outcome is Outcome.SEALED,
-            committed=self._committed,
-            counts=self._counts,
+            committed=len(self._tally.committed),
+            counts=self._tally.counts,
             under_way=under_way,
             parked=tuple(self._parked),
         )

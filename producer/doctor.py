@@ -61,7 +61,7 @@ def _storage(folder: str) -> str:
 
 
 def _tokenizer(name: str) -> str:
-    ref = tokenizers.resolve(name).ref()
+    ref = tokenizers.resolve(name).ref
     return f"{name}: {ref.vocab_size:,} ids, sha256 {ref.sha256[:12]}…"
 
 

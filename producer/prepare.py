@@ -44,9 +44,9 @@ def draft(request: Request) -> tuple[JobSpec, tokenizers.TokenizerFiles, Corpus]
     corpus = collect(sources)
     files = tokenizers.resolve(request.tokenizer)
     eos, bos = tokenizers.settle(files, request.eos_token, request.bos_token)
-    fitting = dtype_for(files.ref().vocab_size)
+    fitting = dtype_for(files.ref.vocab_size)
     if request.dtype == "uint16" and fitting != "uint16":
-        size = files.ref().vocab_size
+        size = files.ref.vocab_size
         raise UsageError(f"--dtype uint16: {files.name} has {size:,} ids, too many for 16 bits. Give auto or int32.")
     if request.text_field == request.id_field:
         raise UsageError("--id-field names the text field. Name another field or leave it out.")
@@ -80,7 +80,7 @@ def prepare(request: Request) -> Prepared:
     ledger = Ledger(request.output)
     if ledger.is_strange():
         raise UsageError(f"{ledger.output} is not empty and holds no tokenmill job. Choose another --output.")
-    ref = files.ref()
+    ref = files.ref
     job_id = _job_id(spec, ref.sha256, corpus)
     standing = ledger.job() if ledger.has_job() else None
     if standing is not None:

@@ -8,7 +8,7 @@ from typing import Any
 import redis
 
 from producer.queue import BatchQueue, Sighting
-from tokenmill.job import Counts, Job, ParkedBatch
+from tokenmill.job import Counts, Job, ParkedBatch, ShardEntry
 from tokenmill.ledger import Ledger
 
 #: Seconds of history that the pace is taken from.
@@ -96,16 +96,37 @@ class Pace:
         return (input_bytes - before) / seconds if seconds > 0.5 and input_bytes > before else None
 
 
-def observe(ledger: Ledger, sightings: dict[int, Sighting], pace: Pace) -> Progress:
-    """What anybody can see who sees the output; reads every entry."""
-    counts, committed = Counts(), 0
-    for entry in ledger.entries():
-        counts, committed = counts + entry.counts, committed + 1
+@dataclass(slots=True)
+class Tally:
+    """The sums over a ledger's entries; each entry is read once."""
+
+    ledger: Ledger
+    counts: Counts = field(default_factory=Counts)
+    #: Indexes of the batches that are in the sums.
+    committed: set[int] = field(default_factory=set)
+
+    def add(self, entry: ShardEntry) -> None:
+        """Take one entry into the sums, once."""
+        if entry.index not in self.committed:
+            self.committed.add(entry.index)
+            self.counts += entry.counts
+
+    def refresh(self) -> None:
+        """Read what was committed since."""
+        for index in self.ledger.committed():
+            if index not in self.committed and (entry := self.ledger.entry(index)) is not None:
+                self.add(entry)
+
+
+def observe(tally: Tally, sightings: dict[int, Sighting], pace: Pace) -> Progress:
+    """What anybody can see who sees the output."""
+    tally.refresh()
+    ledger = tally.ledger
     progress = Progress(
         job=ledger.job(),
         sealed=ledger.manifest() is not None,
-        committed=committed,
-        counts=counts,
+        committed=len(tally.committed),
+        counts=tally.counts,
         under_way=sightings,
         parked=tuple(ledger.parked()),
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 import redis
 from celery import Celery
+from kombu.exceptions import OperationalError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -82,23 +83,29 @@ class BatchQueue:
         return f"{info.get('server_name', 'redis')} {info.get('valkey_version', info.get('redis_version'))}"
 
     def send(self, job: Job, output: str, batch: Batch) -> None:
-        """Send one batch; its sighting is written first, so that a quick worker's end is not overwritten."""
+        """Send one batch; its sighting is written first, so that a quick worker's end is not overwritten.
+
+        Raises TransientError or redis.RedisError when the broker is away.
+        """
         key = sightings_key(job.job_id)
         with self._redis.pipeline(transaction=False) as pipe:
             pipe.hset(key, str(batch.index), json.dumps({"state": "sent"}))
             pipe.expire(key, KEY_SECONDS)
             pipe.execute()
         message = BatchMessage(job_id=job.job_id, output=output, batch=batch.index)
-        self._celery.send_task(
-            TASK,
-            args=message.arguments(),
-            task_id=message.task_id,
-            queue=QUEUE,
-            shadow=f"{TASK}[{job.name}/{batch.index:06d}]",
-            argsrepr=f"{batch.bytes / 1e6:.1f} MB" + (f" in {len(batch.spans)} spans" if len(batch.spans) > 1 else ""),
-            reply_to="-",  # nobody waits for a result; the default names a queue in 36 bytes
-            retry=False,
-        )
+        try:
+            self._celery.send_task(
+                TASK,
+                args=message.arguments(),
+                task_id=message.task_id,
+                queue=QUEUE,
+                shadow=f"{TASK}[{job.name}/{batch.index:06d}]",
+                argsrepr=f"{batch.bytes / 1e6:.1f} MB" + (f" in {len(batch.spans)} spans" if len(batch.spans) > 1 else ""),
+                reply_to="-",  # nobody waits for a result; the default names a queue in 36 bytes
+                retry=False,
+            )
+        except OperationalError as error:
+            raise TransientError(f"the broker is away: {error}") from error
 
     def waiting(self) -> int:
         """Messages that no worker has taken yet, of all jobs."""

@@ -77,6 +77,8 @@ def commit_or_park(job_id: str, output: str, batch: int, heartbeat: Heartbeat, w
         reason = "the worker ran out of memory. Lower --max-document-bytes, or give workers more memory."
     except Exception as error:
         reason, details = f"unforeseen {type(error).__name__}: {error}", traceback.format_exc()
+    if ledger.entry(batch) is not None:  # another copy of this batch came through meanwhile
+        return "was done already"
     log.error("batch %06d is parked: %s", batch, reason)
     ledger.park(
         ParkedBatch(

@@ -1,8 +1,10 @@
 """What goes through a real broker: small messages without text, sightings, one leader."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -104,6 +106,26 @@ def test_a_batch_whose_worker_fell_silent_is_sent_again(
     take(client, ledger, *(index for index in range(AHEAD + 2) if index != 5))
     dispatcher.tick()
     assert sent(client)[0] == 5
+
+
+def test_a_broker_that_fails_in_mid_sending_loses_no_batch(
+    broker: str, client: redis.Redis, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dispatcher = Dispatcher(ledger, BatchQueue(broker))
+    real_send, calls = BatchQueue.send, []
+
+    def fail_now_and_then(*arguments: Any) -> None:
+        calls.append(arguments)
+        if len(calls) % 5 == 0:
+            raise TransientError("the broker is away")
+        real_send(*arguments)
+
+    monkeypatch.setattr(BatchQueue, "send", fail_now_and_then)
+    while dispatcher.outcome is None:
+        with contextlib.suppress(TransientError):
+            dispatcher.tick()
+        take(client, ledger, *sent(client))
+    assert ledger.committed() == list(range(40))
 
 
 def test_one_dispatcher_leads_and_another_takes_over(broker: str, client: redis.Redis, ledger: Ledger) -> None:

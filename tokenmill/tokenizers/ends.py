@@ -21,7 +21,7 @@ def settle(files: TokenizerFiles, eos: str | bool | None, bos: str | bool | None
 
     Raises UsageError, naming the option to give, where neither decides, or where a token is not in the vocabulary.
     """
-    parsed = files.parsed()
+    parsed = files.parsed
     leading, trailing = _template(parsed.get("post_processor"))
     config = files.config()
     settled_bos = _configured(config, "bos", leading, settled_without=not files.converted)
@@ -60,7 +60,7 @@ def _choose(
     kind = {"eos": "an end", "bos": "a beginning"}[end]
     raise UsageError(
         f"{files.name} does not settle whether documents get {kind}-of-text token{hint}. "
-        f"Give --{end}-token TOKEN or --no-{end}-token; its special tokens are {_listed(files.parsed())}."
+        f"Give --{end}-token TOKEN or --no-{end}-token; its special tokens are {_listed(files.parsed)}."
     )
 
 

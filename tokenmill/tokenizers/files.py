@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from tokenmill.errors import UsageError
@@ -14,7 +15,7 @@ TOKENIZER_JSON = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class TokenizerFiles:
     """What `--tokenizer` was resolved to."""
 
@@ -31,6 +32,7 @@ class TokenizerFiles:
         """The tokenizer.json."""
         return self.files[TOKENIZER_JSON]
 
+    @cached_property
     def ref(self) -> TokenizerRef:
         """The identity that goes into the job: digests of all files, the size of the vocabulary."""
         digests = tuple(
@@ -41,10 +43,11 @@ class TokenizerFiles:
             name=self.name,
             revision=self.revision,
             sha256=hashlib.sha256(self.model).hexdigest(),
-            vocab_size=vocab_size(self.parsed()),
+            vocab_size=vocab_size(self.parsed),
             files=digests,
         )
 
+    @cached_property
     def parsed(self) -> dict[str, Any]:
         """The tokenizer.json as JSON. Raises UsageError if it is none."""
         return parse(self.model, f"{TOKENIZER_JSON} of {self.name}")
