@@ -71,18 +71,7 @@ def run(request: Request, workers: Workers = 0) -> None:
 
     Example: tokenmill run corpus/ --tokenizer Qwen/Qwen3-0.6B --eos-token '<|endoftext|>' --output tokens/
     """
-    from producer import display
-    from producer.local import run_here
-    from producer.prepare import prepare
-    from tokenmill.settings import Settings
-
-    began = time.monotonic()
-    with display.err.status("preparing"):
-        prepared = prepare(request)
-    _introduce(prepared)
-    with display.LiveProgress() as live:
-        outcome = run_here(prepared, Settings.from_environment().broker, workers, live.show, live.note)
-    _conclude(prepared, outcome, time.monotonic() - began)
+    _run(request, workers)
 
 
 @app.command()
@@ -91,33 +80,14 @@ def demo(
     workers: Workers = 0,
 ) -> None:
     """The main job on real text that this machine has, with a real tokenizer from pip; then verify and inspect."""
-    from producer import display
     from producer.demo import BOS, EOS, TOKENIZER, write_corpus
 
     corpus, tokens = f"{output}/corpus.jsonl", f"{output}/tokens"
     if not Path(corpus).exists():
         size = write_corpus(corpus)
-        display.err.print(f"corpus     {size / 1e6:.1f} MB of Python sources and docs in {corpus}")
-    run(
-        sources=[corpus],
-        tokenizer=TOKENIZER,
-        output=tokens,
-        eos_token=EOS,
-        no_eos_token=False,
-        bos_token=BOS,
-        no_bos_token=False,
-        special_tokens="text",
-        dtype="auto",
-        text_field="text",
-        id_field="id",
-        separator=None,
-        batch_bytes=None,
-        max_document_bytes=64 << 20,
-        max_rejected=0.01,
-        engine="auto",
-        name="demo",
-        workers=workers,
-    )
+        typer.echo(f"corpus     {size / 1e6:.1f} MB of Python sources and docs in {corpus}", err=True)
+    request = Request(sources=(corpus,), tokenizer=TOKENIZER, output=tokens, eos_token=EOS, bos_token=BOS, name="demo")
+    _run(request, workers)
     verify(tokens)
     inspect(tokens, document=1)
 
@@ -144,7 +114,7 @@ def submit(
     queue.ping()
     with display.err.status("preparing"):
         prepared = prepare(request)
-    _introduce(prepared)
+    display.introduce(prepared)
     service.register(settings.home, prepared.job, prepared.ledger.output)
     if not follow:
         typer.echo(prepared.ledger.output)
@@ -207,6 +177,7 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """What would be done: batches, bytes, skew. Nothing is written."""
+    from producer import display
     from producer.prepare import draft, planned
 
     spec, files, corpus = draft(request)
@@ -225,7 +196,7 @@ def plan(
         "bos_token": spec.bos_token,
         "dtype": spec.dtype,
     }
-    _print_facts(facts, as_json)
+    display.facts(facts, as_json)
 
 
 @app.command()
@@ -338,18 +309,20 @@ def doctor(
         raise typer.Exit(Exit.FAILED)
 
 
-def _introduce(prepared: "Prepared") -> None:
-    """Say on stderr what is about to be done."""
-    job = prepared.job
-    size = f"{job.source_files:,} files, {job.source_bytes / 1e6:,.1f} MB, {job.batches:,} batches"
-    typer.echo(f"job        {job.job_id}: {size}", err=True)
-    typer.echo(f"tokenizer  {job.tokenizer.name}: {job.tokenizer.vocab_size:,} ids, {job.spec.dtype}", err=True)
-    typer.echo(f"ends       BOS {job.spec.bos_token or 'none'}, EOS {job.spec.eos_token or 'none'}", err=True)
-    typer.echo(f"engine     {job.engine.name} {job.engine.version}: {job.engine.reason}", err=True)
-    if prepared.passed_over:
-        typer.echo(f"note       passed over files that are no sources: {prepared.passed_over}", err=True)
-    if prepared.resumed:
-        typer.echo(f"resuming   {prepared.resumed:,} of {job.batches:,} batches are done already", err=True)
+def _run(request: Request, workers: int) -> None:
+    """One job from request to seal on this machine."""
+    from producer import display
+    from producer.local import run_here
+    from producer.prepare import prepare
+    from tokenmill.settings import Settings
+
+    began = time.monotonic()
+    with display.err.status("preparing"):
+        prepared = prepare(request)
+    display.introduce(prepared)
+    with display.LiveProgress() as live:
+        outcome = run_here(prepared, Settings.from_environment().broker, workers, live.show, live.note)
+    _conclude(prepared, outcome, time.monotonic() - began)
 
 
 def _conclude(prepared: "Prepared", outcome: "Outcome", seconds: float) -> None:
@@ -383,14 +356,6 @@ def _tokenizer(name: str) -> Any:
 
     files = tokenizers.resolve(name)
     return tokenizers.Model(files.model, files.name).reference()
-
-
-def _print_facts(facts: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(facts, indent=2))
-    else:
-        for name, value in facts.items():
-            typer.echo(f"{name:20} {value:,}" if isinstance(value, int) else f"{name:20} {value}")
 
 
 def main() -> None:

@@ -3,10 +3,11 @@
 Everything live goes to stderr; results go to stdout. Not a terminal: no bar, a plain line now and then.
 """
 
+import json
 import sys
 import time
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -14,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from producer.prepare import Prepared
 from producer.progress import Progress
 from tokenmill.job import Manifest
 
@@ -84,6 +86,20 @@ class LiveProgress:
             err.print(Text(f"waiting: {trouble}", style="yellow"))
 
 
+def introduce(prepared: Prepared) -> None:
+    """Say on stderr what is about to be done."""
+    job = prepared.job
+    size = f"{job.source_files:,} files, {job.source_bytes / 1e6:,.1f} MB, {job.batches:,} batches"
+    print(f"job        {job.job_id}: {size}", file=sys.stderr)
+    print(f"tokenizer  {job.tokenizer.name}: {job.tokenizer.vocab_size:,} ids, {job.spec.dtype}", file=sys.stderr)
+    print(f"ends       BOS {job.spec.bos_token or 'none'}, EOS {job.spec.eos_token or 'none'}", file=sys.stderr)
+    print(f"engine     {job.engine.name} {job.engine.version}: {job.engine.reason}", file=sys.stderr)
+    if prepared.passed_over:
+        print(f"note       passed over files that are no sources: {prepared.passed_over}", file=sys.stderr)
+    if prepared.resumed:
+        print(f"resuming   {prepared.resumed:,} of {job.batches:,} batches are done already", file=sys.stderr)
+
+
 def sealed(manifest: Manifest, output: str, seconds: float | None) -> None:
     """The summary of a sealed job, on stdout."""
     table = Table.grid(padding=(0, 2))
@@ -130,6 +146,15 @@ def finding(part: str, works: bool, needed: bool, said: str) -> None:
     """One line of `tokenmill doctor`."""
     mark, style = ("ok", "green") if works else ("broken", "red") if needed else ("not here", "yellow")
     out.print(Text.assemble((f"{mark:9}", style), (f"{part:18}", "bold"), said))
+
+
+def facts(found: dict[str, Any], as_json: bool) -> None:
+    """Names and values, on stdout."""
+    if as_json:
+        print(json.dumps(found, indent=2))
+    else:
+        for name, value in found.items():
+            print(f"{name:20} {value:,}" if isinstance(value, int) else f"{name:20} {value}")
 
 
 def short(number: float) -> str:

@@ -62,12 +62,18 @@ def render(job: Job, manifest: Manifest, entries: Iterable[ShardEntry]) -> str:
         name=escape(job.name),
         job_id=job.job_id,
         tiles="".join(f'<div class="tile">{label}<b>{value}</b></div>' for label, value in tiles.items()),
-        lengths=_bars([(_range(k), f"{n:,}", n) for k, n in enumerate(manifest.document_lengths)]),
+        lengths=_bars(_lengths(manifest.document_lengths)),
         rejected=_rejected(manifest),
         workers=_bars([(escape(w), f'{batches[w]:,}</td><td class="n">{rate:,.1f}', rate) for w, rate in rates.items()]),
         stages=", ".join(f"{stage} {spent:,.1f}" for stage, spent in stages.items()),
         identity=_identity(job, manifest),
     )
+
+
+def _lengths(counts: tuple[int, ...]) -> list[tuple[str, str, float]]:
+    """The rows of the histogram, from the first length that any document has."""
+    first = next((k for k, count in enumerate(counts) if count), 0)
+    return [(_range(k), f"{counts[k]:,}", float(counts[k])) for k in range(first, len(counts))]
 
 
 def _range(k: int) -> str:

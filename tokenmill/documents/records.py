@@ -47,9 +47,6 @@ def records(span: Span, separator: bytes, limit: int) -> Iterator[tuple[list[Raw
     position, dropped, carry = begin, 0, b""
     head: bytes | None = None  # beginning of a record that has outgrown the limit
     for block in blocks:
-        if position == 0 and not carry and not dropped:
-            dropped = len(BYTE_ORDER_MARK) if block.startswith(BYTE_ORDER_MARK) else 0
-            block = block[dropped:]
         parts = (carry + block).split(separator)
         carry = parts.pop()
         found: list[RawRecord] = []
@@ -61,7 +58,7 @@ def records(span: Span, separator: bytes, limit: int) -> Iterator[tuple[list[Raw
             elif head is not None or len(part) > limit:
                 found.append(RawRecord(position, head or part[: 4 * EXCERPT], too_long=True))
             else:
-                found.append(RawRecord(position, part))
+                found.append(RawRecord(position, part if position else part.removeprefix(BYTE_ORDER_MARK)))
             position += dropped + len(part) + len(separator)
             dropped, head = 0, None
         yield found, min(blocks.consumed, span.bytes)
@@ -72,5 +69,7 @@ def records(span: Span, separator: bytes, limit: int) -> Iterator[tuple[list[Raw
             keep = len(separator) - 1  # the separator may straddle two blocks
             cut = len(carry) - keep
             dropped, carry = dropped + cut, carry[cut:]
+    if position == 0:
+        carry = carry.removeprefix(BYTE_ORDER_MARK)
     if (carry or head) and not fragment and position >= span.start and (stop is None or position < stop):
         yield [RawRecord(position, head or carry, too_long=head is not None)], span.bytes
