@@ -86,9 +86,11 @@ def _expand(source: str, passed_over: Counter[str]) -> list[str]:
         for folder, folders, names in os.walk(path, onerror=_unreadable, followlinks=True):
             folders[:] = [name for name in folders if not name.startswith(".")]
             for name in names:
+                if name.startswith("."):
+                    continue
                 if documents.is_source(name):
                     found.append(os.path.join(folder, name))
-                elif not name.startswith("."):
+                else:
                     passed_over[Path(name).suffix or name] += 1
         return found
     if path.exists():

@@ -42,7 +42,7 @@ def draft(request: Request) -> tuple[JobSpec, tokenizers.TokenizerFiles, Corpus]
     """Turn a request into a spec, its tokenizer and its corpus. Raises UsageError for all that can be seen to be wrong."""
     sources = tuple(absolute(source) for source in request.sources)
     corpus = collect(sources)
-    files = tokenizers.resolve(request.tokenizer)
+    files = _from_hub_before(request) or tokenizers.resolve(request.tokenizer)
     eos, bos = tokenizers.settle(files, request.eos_token, request.bos_token)
     fitting = dtype_for(files.ref.vocab_size)
     if request.dtype == "uint16" and fitting != "uint16":
@@ -64,6 +64,18 @@ def draft(request: Request) -> tuple[JobSpec, tokenizers.TokenizerFiles, Corpus]
         max_document_bytes=request.max_document_bytes,
     )
     return spec, files, corpus
+
+
+def _from_hub_before(request: Request) -> tokenizers.TokenizerFiles | None:
+    """The tokenizer that the job in this output fetched from a hub under the same name: a hub is asked once per job."""
+    ledger = Ledger(request.output)
+    if not ledger.has_job():
+        return None
+    ref = ledger.job().tokenizer
+    if ref.name != request.tokenizer or ref.revision is None or ref.name.startswith("package:"):
+        return None
+    files = {file.path.removeprefix("tokenizer/"): storage.read(ledger.url(file.path)) for file in ref.files}
+    return tokenizers.TokenizerFiles(name=ref.name, revision=ref.revision, files=files)
 
 
 def planned(spec: JobSpec, corpus: Corpus) -> Iterator[Batch]:

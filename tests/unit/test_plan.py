@@ -1,9 +1,15 @@
 """The plan covers every byte once, whatever the files, and is as even as their cuts allow."""
 
+import os
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from producer.corpus import collect
 from producer.plan import LARGEST, SMALLEST, Plannable, batch_bytes_for, plan
+from tokenmill.errors import UsageError
 from tokenmill.job import Cut, JobSpec
 
 
@@ -79,3 +85,33 @@ def test_the_default_batch_size_depends_on_the_corpus_alone() -> None:
     assert batch_bytes_for(0) == SMALLEST
     assert batch_bytes_for(64 * 10_000_000) == 10_000_000
     assert batch_bytes_for(10**15) == LARGEST
+
+
+def test_an_unreadable_folder_is_an_error_and_no_smaller_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`os.walk` passes over what it may not list. Tests often run as root, which may; so the refusal is played."""
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open/a.jsonl").write_text("{}")
+    (tmp_path / "shut").mkdir()
+    real = os.scandir
+
+    def scandir(path: str) -> object:
+        if str(path).endswith("shut"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(UsageError, match="shut cannot be read: Permission denied"):
+        collect([str(tmp_path)])
+
+
+def test_files_are_listed_once_and_in_order_however_they_are_named(tmp_path: Path) -> None:
+    for name in ("b.jsonl", "a.parquet", "deep/c.txt", "deep/notes.md", ".hidden.jsonl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    named = [str(tmp_path), str(tmp_path / "b.jsonl"), str(tmp_path / "**/*.txt")]
+    corpus = collect(named)
+    assert [Path(file.url).name for file in corpus.files] == ["a.parquet", "b.jsonl", "c.txt"]
+    assert dict(corpus.passed_over) == {".md": 1}
+    assert corpus.fingerprint() == collect(reversed(named)).fingerprint()
+    os.utime(tmp_path / "b.jsonl", ns=(1, 1))
+    assert corpus.fingerprint() != collect(named).fingerprint()
