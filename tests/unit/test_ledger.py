@@ -75,6 +75,19 @@ def test_a_seal_sums_up_the_entries_and_holds_nothing_of_the_run(tmp_path: Path)
     assert "reference" not in text
 
 
+def test_how_it_ran_changes_no_byte_of_the_manifest(tmp_path: Path) -> None:
+    """Law 2: other workers, engines, attempts and times, the same seal."""
+    manifests = []
+    for name, engine, attempt in (("one", "reference 1", 1), ("two", "fastokens 2", 3)):
+        ledger = Ledger(str(tmp_path / name))
+        for index in range(3):
+            run = Run(engine=engine, worker=name, attempt=attempt, started=attempt, seconds=attempt, stages={"read": attempt})
+            ledger.commit(entry(index).model_copy(update={"run": run}))
+        ledger.seal(job(3))
+        manifests.append((tmp_path / name / "manifest.json").read_bytes())
+    assert manifests[0] == manifests[1]
+
+
 @pytest.mark.parametrize("indexes", [[0, 2], [0, 1], []])
 def test_an_incomplete_job_is_not_sealed(tmp_path: Path, indexes: list[int]) -> None:
     ledger = Ledger(str(tmp_path))
