@@ -34,7 +34,11 @@ def bar(progress: Progress) -> RenderableType:
     head.add_column(no_wrap=True)
     head.add_column(ratio=1)
     head.add_column(justify="right", no_wrap=True)
-    head.add_row(Text(job.name, style="bold"), ProgressBar(total=1.0, completed=min(share, 1.0)), f"{share:.0%}")
+    head.add_row(
+        Text(job.name, style="bold"),
+        ProgressBar(total=1.0, completed=min(share, 1.0)),
+        f"{share:.0%}  {progress.committed}/{job.batches} batches",
+    )
     rows: list[RenderableType] = [head, Text(figures(progress), style="dim")]
     waits = sorted({sighting.waiting_for for sighting in progress.running.values() if sighting.waiting_for})
     rows += [Text(f"waiting: {reason}", style="yellow") for reason in waits]
@@ -43,15 +47,15 @@ def bar(progress: Progress) -> RenderableType:
 
 
 def figures(progress: Progress) -> str:
-    """One line of plain text: documents, tokens, rejected, rate, time left, batches."""
+    """One line of plain text: documents, tokens, rejected, and while it runs rate and time left."""
     parts = [
         f"{short(progress.documents)} documents",
         f"{short(progress.tokens)} tokens",
         f"{short(progress.rejected)} rejected",
-        f"{progress.pace / 1e6:.1f} MB/s" if progress.pace else "– MB/s",
-        f"{duration(progress.seconds_left)} left" if progress.seconds_left is not None else "– left",
-        f"{progress.committed}/{progress.job.batches} batches",
     ]
+    if not progress.sealed:
+        parts.append(f"{progress.pace / 1e6:.1f} MB/s" if progress.pace else "– MB/s")
+        parts.append(f"{duration(progress.seconds_left)} left")
     return " · ".join(parts)
 
 
@@ -77,7 +81,8 @@ class LiveProgress:
             self._live.update(bar(progress))
         elif time.monotonic() - self._shown > QUIET_PERIOD:
             self._shown = time.monotonic()
-            print(figures(progress), file=sys.stderr, flush=True)
+            batches = f"{progress.committed}/{progress.job.batches} batches"
+            print(f"{batches} · {figures(progress)}", file=sys.stderr, flush=True)
 
     def note(self, trouble: str) -> None:
         """Trouble that may pass; each kind is said once."""
