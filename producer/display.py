@@ -117,8 +117,8 @@ def sealed(manifest: Manifest, output: str, seconds: float | None) -> None:
         table.add_row("special", f"{manifest.documents_with_special_tokens:,} documents hold a special token's string, {what}")
     table.add_row("shards", f"{len(manifest.shards):,} ({manifest.format}, {manifest.dtype})")
     if seconds:
-        rate = f"{manifest.text_bytes / 1e6 / seconds:.1f} MB/s, {manifest.tokens / seconds / 1e6:.2f} M tokens/s, start-up included"
-        table.add_row("speed", rate)
+        rate = f"{manifest.text_bytes / 1e6 / seconds:.1f} MB/s, {manifest.tokens / seconds / 1e6:.2f} M tokens/s"
+        table.add_row("speed", f"{rate}, start-up included")
     out.print(Text.assemble(("sealed", "bold green"), f" {output}", f" in {duration(seconds)}" if seconds else ""))
     out.print(table)
 
