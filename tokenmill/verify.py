@@ -1,8 +1,8 @@
 """Does a sealed output still say what it said, and are its ids the reference's?
 
 Comes in: an output folder. Goes out: a list of findings, empty when all is well. Checks: every file's size and sha256, the
-sums of the manifest against shards and rejected records, the tokenizer's digest, and the ids of documents read again from
-the sources and encoded with the reference — a sample, or all of them.
+sums of the manifest against its shards, the tokenizer's digest, and the ids of documents read again from the sources and
+encoded with the reference — a sample, or all of them.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ from tokenmill.pipeline import screen
 from tokenmill.reader import TokenDataset
 from tokenmill.tokenizers import Model
 
-#: Shards of a sample, spread evenly over the job; of each, the documents of its first record batch are encoded again.
+#: Shards of a sample, spread evenly over the job; of each, this many documents from its beginning are encoded again.
 SAMPLE_SHARDS = 16
 SAMPLE_DOCUMENTS = 64
 
@@ -67,7 +67,7 @@ def verify(output: str, *, full: bool, advance: Callable[[int, int], None]) -> V
     encoder = Encoder(model, job.spec, "reference")
     for shard in chosen:
         if shard.index in sound:
-            limit = shard.documents if full else SAMPLE_DOCUMENTS
+            limit = None if full else SAMPLE_DOCUMENTS
             try:
                 for line in _compare(job, ledger.batch(shard.index), encoder, dataset, shard, limit, verdict):
                     findings.append(line)
@@ -127,14 +127,14 @@ def _shard(dataset: TokenDataset, position: int, shard: Shard) -> list[str]:
 
 
 def _compare(
-    job: Job, batch: Batch, encoder: Encoder, dataset: TokenDataset, shard: Shard, limit: int, verdict: Verdict
+    job: Job, batch: Batch, encoder: Encoder, dataset: TokenDataset, shard: Shard, limit: int | None, verdict: Verdict
 ) -> Iterator[str]:
-    """Read a batch's first `limit` documents again and compare their ids with the shard's."""
+    """Read a batch's documents again, all or the first `limit`, and compare their ids with the shard's."""
     reader, next_document = dataset.shard(dataset.manifest.shards.index(shard)), 0
     for span in batch.spans:
         for found in documents.read(span, job.spec):
             text, _, holds_special = screen(found, job.spec.special_tokens, encoder)
-            wanted = max(0, min(len(text), limit - next_document))
+            wanted = len(text) if limit is None else min(len(text), limit - next_document)
             tokens = encoder.encode(text[:wanted], holds_special[:wanted])
             for index in range(len(tokens)):
                 if next_document >= len(reader):
@@ -145,8 +145,8 @@ def _compare(
                     return
                 next_document += 1
                 verdict.compared += 1
-            if next_document >= limit and limit < shard.documents:
+            if next_document == limit:
                 return
-    if next_document < min(limit, shard.documents):
+    if next_document < shard.documents:
         held = f"the sources hold {next_document} documents, the shard {shard.documents}"
         yield f"shard {shard.index:06d}: {held}; they have changed"

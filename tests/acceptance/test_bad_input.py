@@ -43,7 +43,7 @@ def test_damaged_documents_are_counted_shown_and_bounded(tokenmill: Run, tmp_pat
     ][:7]
     assert rejected[7] == {"file": str(tmp_path / "corpus.jsonl"), "unit": "byte", "position": rejected[7]["position"],
                            "reason": "empty", "id": "none", "excerpt": ""}  # fmt: skip
-    assert "rejected   8" in done.stdout.replace("  ", " ").replace("  ", " ") or "8  (" in done.stdout
+    assert "8  (1 broken_json, 1 empty" in done.stdout
     assert tokenmill("verify", "with-ids", "--full").returncode == 0
 
 

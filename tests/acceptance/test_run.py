@@ -171,6 +171,23 @@ def test_ids_that_are_not_the_references_are_found(tokenmill: Run, corpus: Path,
     assert "the ids of document 0 are not the reference's" in found.stdout
 
 
+def test_a_document_that_the_shards_lack_is_found(tokenmill: Run, corpus: Path, tmp_path: Path) -> None:
+    """One more document in the sources than in the shards: only `--full`, which reads them all again, can tell."""
+    source = tmp_path / "mine.jsonl"
+    shutil.copy(corpus / "part-0.jsonl", source)
+    assert tokenmill("run", source, *JOB, "--output", "out", "--engine", "reference").returncode == 0
+    text = source.read_text()
+    first, rest = text.split("\n", 1)
+    cut = json.dumps({"text": json.loads(first)["text"]}, ensure_ascii=False)  # the same ids, in fewer bytes
+    more = json.dumps({"text": "x"})
+    room = len(text.encode()) - len(f"{cut}\n{rest}{more}\n".encode())
+    assert room >= 0
+    source.write_text(f"{cut}\n{rest}{more}" + " " * room + "\n")  # of the same size
+    found = tokenmill("verify", "out", "--full")
+    assert found.returncode == 1
+    assert "the sources hold more documents than the shard" in found.stdout
+
+
 def test_the_demo_runs_verifies_and_inspects(tokenmill: Run, tmp_path: Path) -> None:
     done = tokenmill("demo")
     assert done.returncode == 0, done.stderr

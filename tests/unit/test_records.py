@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tokenmill.documents import compression
 from tokenmill.documents.records import BYTE_ORDER_MARK, overlaps_itself, records
+from tokenmill.errors import BatchError
 from tokenmill.job import Cut, Span
 
 CONTENT = st.lists(st.sampled_from([b"a", b"bc", b"\n", b"\n", b"<>", b"<", b">", b"\xc3\xa9", b"long" * 9])).map(b"".join)
@@ -52,6 +53,13 @@ def test_a_record_over_the_limit_is_passed_over_and_its_neighbours_kept(block: i
     found = read(path, 0, path.stat().st_size, b"\n", limit=100)
     assert [(position, too_long) for position, _, too_long in found] == [(0, False), (4, True), (5005, False), (5011, True)]
     assert all(len(data) <= 800 for _, data, _ in found)
+
+
+def test_a_file_that_shrank_since_the_plan_is_an_error_and_no_smaller_corpus(block: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"one\ntwo\nthree\n")
+    with pytest.raises(BatchError, match="14 bytes long, planned were 20: it has changed"):
+        read(path, 4, 20, b"\n")
 
 
 def test_which_separators_overlap_themselves() -> None:

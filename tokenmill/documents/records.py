@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from tokenmill.documents.compression import Blocks
 from tokenmill.documents.contract import EXCERPT
+from tokenmill.errors import BatchError
 from tokenmill.job import Cut, Span
 
 #: The signature some editors put before UTF-8 text; it is no part of the text.
@@ -38,6 +39,7 @@ def records(span: Span, separator: bytes, limit: int) -> Iterator[tuple[list[Raw
     """Yield, per block, the records of a span and the source bytes read so far.
 
     A range begins one separator early: the bytes up to the first separator belong to a record of the range before.
+    Raises BatchError if the file ends before the range does.
     """
     ranged = span.cut is Cut.BYTES
     begin = max(0, span.start - len(separator)) if ranged else 0
@@ -69,6 +71,11 @@ def records(span: Span, separator: bytes, limit: int) -> Iterator[tuple[list[Raw
             keep = len(separator) - 1  # the separator may straddle two blocks
             cut = len(carry) - keep
             dropped, carry = dropped + cut, carry[cut:]
+    if stop is not None and begin + blocks.consumed < stop:
+        size = begin + blocks.consumed
+        raise BatchError(
+            f"{span.url} is {size} bytes long, planned were {stop}: it has changed. Restore it or start a new job."
+        )
     if position == 0:
         carry = carry.removeprefix(BYTE_ORDER_MARK)
     if (carry or head) and not fragment and position >= span.start and (stop is None or position < stop):
