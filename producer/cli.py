@@ -37,7 +37,9 @@ class Commands(TyperGroup):
     """Runs a command and turns what went wrong into one paragraph and an exit status."""
 
     def invoke(self, ctx: Any) -> Any:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # SIGINT too: a shell starts its background jobs with it ignored, and Python would leave it so
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
         try:
             return super().invoke(ctx)
         except TokenmillError as error:

@@ -75,7 +75,14 @@ def test_interrupted_and_taken_up_again(
     """The second run redoes no committed batch, and the result is that of an undisturbed run."""
     arguments = ["run", str(corpus), *JOB, "--batch-bytes", "300000", "--engine", "reference", "--workers", "1"]
     command = [BIN / "tokenmill", *arguments, "--output", "out"]
-    first = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    first = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),  # as a shell starts its background jobs
+    )
     entries = tmp_path / "out" / "entries"
     wait_until(lambda: len(list(entries.glob("*.json"))) >= 3, "three committed batches")
     first.send_signal(number)
