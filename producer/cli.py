@@ -356,8 +356,7 @@ def _broker() -> str:
 def _tokenizer(name: str) -> Any:
     from tokenmill import tokenizers
 
-    files = tokenizers.resolve(name)
-    return tokenizers.Model(files.model, files.name).reference()
+    return tokenizers.resolve(name).model.reference()
 
 
 def main() -> None:

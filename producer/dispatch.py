@@ -55,6 +55,7 @@ class Dispatcher:
         self._parked: list[ParkedBatch] = []
         self._pace = Pace()
         self._leading = False
+        self._disabled: frozenset[str] = frozenset()
         #: How the job ended; None while it runs.
         self.outcome: Outcome | None = None
 
@@ -73,6 +74,7 @@ class Dispatcher:
             if not self._leading:
                 self._take_over()
             sightings = self._queue.sightings(self._job.job_id)
+            self._distrust()
             self._look(sightings)
             self._check()
             if not self._send() and not self._under_way:
@@ -112,12 +114,28 @@ class Dispatcher:
     def _settle(self, index: int) -> None:
         """Ask the ledger what became of a batch: done, parked, or lost and to be sent again."""
         del self._under_way[index]
-        if (entry := self._ledger.entry(index)) is not None:
+        entry = self._ledger.entry(index)
+        if entry is not None and entry.run.engine_name in self._disabled:  # it was under way when the engine was found wrong
+            self._ledger.revoke(index)
+            entry = None
+        if entry is not None:
             self._tally.add(entry)
         elif (parked := self._ledger.parked_batch(index)) is not None:
             self._parked.append(parked)
         else:
             self._lost.append(self._ledger.batch(index))
+
+    def _distrust(self) -> None:
+        """Take back every batch done by an engine that was found wrong since: its other ids may be wrong too."""
+        disabled = self._ledger.disabled_engines().keys()
+        if disabled == self._disabled:
+            return
+        self._disabled = frozenset(disabled)
+        for entry in self._ledger.entries():
+            if entry.run.engine_name in self._disabled:
+                self._ledger.revoke(entry.index)
+        self._tally = Tally(self._ledger)
+        self._take_over()
 
     def _check(self) -> None:
         """Raise JobError if what has come back so far says that the job must stop."""
@@ -151,6 +169,8 @@ class Dispatcher:
 
     def _end(self) -> None:
         """Everything is done or parked: seal, unless something is parked."""
+        if self._ledger.disabled_engines().keys() != self._disabled:
+            return  # found wrong since this tick began, and before the last batch was committed: the next tick sees to it
         if self._parked:
             self.outcome = Outcome.PARKED
             return

@@ -67,11 +67,10 @@ def _tokenizer(name: str) -> str:
 
 def _engine(engine: str, tokenizer: str) -> str:
     files = tokenizers.resolve(tokenizer)
-    model = tokenizers.Model(files.model, files.name)
     spec = JobSpec(
         sources=(), tokenizer=tokenizer, eos_token=None, bos_token=None, dtype="int32", batch_bytes=1, max_document_bytes=1
     )
-    encoder = Encoder(model, spec, engine)
+    encoder = Encoder(files.model, spec, engine)
     text = pa.array(["Hello, world! 你好世界"], pa.large_string())
     ids = encoder.encode(text, encoder.holds_special(text)).ids.tolist()
     return f"{encoder.version} gives {ids}"

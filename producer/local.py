@@ -92,14 +92,14 @@ class PrivateBroker:
 class LocalWorkers:
     """This machine's workers on a broker, for as long as the `with` block."""
 
-    def __init__(self, broker: str, workers: int) -> None:
-        self._broker, self._workers = broker, workers
+    def __init__(self, broker: str, workers: int, output: str) -> None:
+        self._broker, self._workers, self._output = broker, workers, output
         self._process: subprocess.Popen[bytes] | None = None
         self._log = tempfile.NamedTemporaryFile(prefix="tokenmill-workers-", suffix=".log", delete=False)
 
     def __enter__(self) -> Self:
         arguments = [sys.executable, "-m", "workers.launch", "--cpus", str(self._workers)]
-        arguments += ["--name", f"run{os.getpid()}", "--log-level", "WARNING"]
+        arguments += ["--name", f"run{os.getpid()}", "--log-level", "WARNING", "--warm", self._output]
         environment = child_environment(broker=self._broker)
         self._process = _start(arguments, environment, stdout=self._log, stderr=self._log)
         return self
@@ -129,7 +129,7 @@ def run_here(
         return Outcome.SEALED
     with ExitStack() as stack:
         url = broker or stack.enter_context(PrivateBroker()).url
-        children = stack.enter_context(LocalWorkers(url, workers))
+        children = stack.enter_context(LocalWorkers(url, workers, prepared.ledger.output))
 
         def look(progress: Progress) -> None:
             children.check()

@@ -75,6 +75,15 @@ def request(
             "--max-rejected", panel=WORK, help="Largest share of damaged documents with which a job is sealed.", min=0, max=1
         ),
     ] = 0.01,
+    check_every: Annotated[
+        int,
+        _option(
+            "--check-every",
+            panel=WORK,
+            help="Encode one document in this many again with the reference, to check the engine; 0 for none.",
+            min=0,
+        ),
+    ] = 1000,
     engine: Annotated[
         str, _option("--engine", panel=WORK, help="auto, reference, fastokens, gigatoken or nanotoken; the ids are the same.")
     ] = "auto",
@@ -102,6 +111,7 @@ def request(
         batch_bytes=batch_bytes,
         max_document_bytes=max_document_bytes,
         max_rejected=max_rejected,
+        check_every=check_every,
         engine=engine,
     )
 

@@ -9,20 +9,26 @@ import hashlib
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from producer.corpus import Corpus, absolute, collect, row_groups
 from producer.plan import Plannable, batch_bytes_for, plan
 from producer.request import Request
 from tokenmill import __version__, documents, storage, tokenizers
-from tokenmill.engines import SAMPLE_BYTES, choose
+from tokenmill.engines import choose
 from tokenmill.errors import BatchError, UsageError
-from tokenmill.job import Batch, EngineChoice, Job, JobSpec, SpecialTokens
+from tokenmill.job import Batch, Job, JobSpec, SpecialTokens
 from tokenmill.ledger import Ledger
+from tokenmill.settings import Settings
 from tokenmill.shards import dtype_for
 
+#: Bytes of the job's own text on which an engine has to agree, and from how many places of the corpus they are taken.
+SAMPLE_BYTES, SAMPLE_PLACES = 2 << 20, 16
 #: Packages whose versions can decide an id or a byte.
 VERSIONS = ("tokenizers", "pyarrow", "numpy", "msgspec")
 
@@ -97,24 +103,26 @@ def prepare(request: Request) -> Prepared:
     standing = ledger.job() if ledger.has_job() else None
     if standing is not None:
         _refuse_another(standing, spec, ref.sha256, corpus, ledger.output)
+    batches = standing.batches if standing is not None else _record(ledger, spec, files, corpus)
     engine = standing.engine if standing is not None else None
     if engine is None or request.engine not in ("auto", engine.name):
-        engine = _choose_engine(spec, files, corpus, request.engine)
-    model = tokenizers.Model(files.model, files.name)
-    batches = standing.batches if standing is not None else _record(ledger, spec, files, corpus)
+        sample = partial(_sample, spec, ledger, batches)
+        folder = Settings.from_environment().cache
+        engine = choose(files.model, spec, request.engine, sample, folder, corpus.bytes)
     job = Job(
         job_id=job_id,
         name=request.name or ledger.output.rstrip("/").rpartition("/")[2],
         spec=spec,
         tokenizer=ref,
-        bos_id=model.id_of(spec.bos_token),
-        eos_id=model.id_of(spec.eos_token),
+        bos_id=files.model.id_of(spec.bos_token),
+        eos_id=files.model.id_of(spec.eos_token),
         source_fingerprint=corpus.fingerprint(),
         source_files=len(corpus.files),
         source_bytes=corpus.bytes,
         batches=batches,
         max_rejected=request.max_rejected,
         engine=engine,
+        check_every=request.check_every,
         versions={"tokenmill": __version__, "python": platform.python_version(), **{name: version(name) for name in VERSIONS}},
     )
     if job != standing:
@@ -149,27 +157,20 @@ def _record(ledger: Ledger, spec: JobSpec, files: tokenizers.TokenizerFiles, cor
     return count
 
 
-def _choose_engine(spec: JobSpec, files: tokenizers.TokenizerFiles, corpus: Corpus, wanted: str) -> EngineChoice:
-    model = tokenizers.Model(files.model, files.name)
-    return choose(model, spec, wanted, _sample(spec, corpus))
-
-
-def _sample(spec: JobSpec, corpus: Corpus) -> pa.LargeStringArray:
-    """The first SAMPLE_BYTES of text of a job."""
-    texts: list[str] = []
-    size = 0
-    for batch in planned(spec, corpus):
-        for span in batch.spans:
-            try:
-                for found in documents.read(span, spec):
-                    for document in found.text:
-                        texts.append(document.as_py())
-                        size += len(texts[-1].encode())
-                        if size >= SAMPLE_BYTES:
-                            return pa.array(texts, pa.large_string())
-            except BatchError:
-                continue  # the worker that gets this file reports it
-    return pa.array(texts, pa.large_string())
+def _sample(spec: JobSpec, ledger: Ledger, batches: int) -> pa.LargeStringArray:
+    """Some of a job's own text: the first documents at several places, spread evenly over its batches."""
+    places = sorted({batches * place // SAMPLE_PLACES for place in range(min(SAMPLE_PLACES, batches))})
+    taken: list[pa.LargeStringArray] = []
+    for place in places:
+        try:
+            found = next(documents.read(ledger.batch(place).spans[0], spec), None)
+        except BatchError:
+            continue  # the worker that gets this file reports it
+        if found is not None:
+            share = SAMPLE_BYTES // len(places)
+            ends = np.cumsum(pc.binary_length(found.text).to_numpy(zero_copy_only=False))
+            taken.append(found.text[: int(np.searchsorted(ends, share)) + 1])
+    return pa.concat_arrays(taken) if taken else pa.array([], pa.large_string())
 
 
 def _refuse_another(standing: Job, spec: JobSpec, tokenizer_sha256: str, corpus: Corpus, output: str) -> None:

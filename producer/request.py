@@ -23,4 +23,5 @@ class Request:
     batch_bytes: int | None = None
     max_document_bytes: int = 64 << 20
     max_rejected: float = 0.01
+    check_every: int = 1000
     engine: str = "auto"

@@ -121,6 +121,8 @@ class Job(Record):
     #: Largest share of damaged documents with which the job may still be sealed.
     max_rejected: float = Field(ge=0, le=1)
     engine: EngineChoice
+    #: One document in this many is encoded again with the reference while the job runs; 0 for none.
+    check_every: int = Field(default=1000, ge=0)
     #: Versions of the packages that matter.
     versions: dict[str, str]
 
@@ -208,8 +210,14 @@ class Run(Record):
     #: Unix time at the start.
     started: float
     seconds: float
-    #: Seconds by stage: read, encode, write.
+    #: Seconds by stage: read, encode, check, write.
     stages: dict[str, float]
+    #: Documents that the live check compared with the reference.
+    checked: int = 0
+
+    @property
+    def engine_name(self) -> str:
+        return self.engine.partition(" ")[0]
 
 
 class ShardEntry(Record):
@@ -221,6 +229,29 @@ class ShardEntry(Record):
     counts: Counts
     files: tuple[FileDigest, ...]
     run: Run
+
+
+class DisabledEngine(Record):
+    """`disabled/fastokens.json`: an engine whose ids were found wrong while the job ran, and what was seen."""
+
+    version: Literal[1] = VERSION
+    job_id: str
+    engine: str
+    engine_version: str
+    batch: int
+    worker: str
+    #: First characters of the document.
+    excerpt: str
+    #: First ids of it, as the engine gave them and as the reference does.
+    found: tuple[int, ...]
+    expected: tuple[int, ...]
+
+    def says(self) -> str:
+        """One line for people."""
+        return (
+            f"{self.engine} {self.engine_version} gave other ids than the reference in batch {self.batch:06d} "
+            f"({self.excerpt[:40]!r}); it is disabled, and the reference does its batches again"
+        )
 
 
 class ParkedBatch(Record):

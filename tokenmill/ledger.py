@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from tokenmill import storage
 from tokenmill.errors import JobError, UsageError
-from tokenmill.job import Batch, Counts, Cut, Job, Manifest, ParkedBatch, Shard, ShardEntry, Span
+from tokenmill.job import Batch, Counts, Cut, DisabledEngine, Job, Manifest, ParkedBatch, Shard, ShardEntry, Span
 
 #: Batches per row group of the plan: what one look-up reads, and what a planner holds in memory.
 PLAN_GROUP = 1024
@@ -139,6 +139,26 @@ class Ledger:
         """Forget what was given up, since somebody asks for it again."""
         for name in storage.names(self.url("parked")):
             storage.delete(self.url(f"parked/{name}"))
+
+    # -- engines that were found wrong --------------------------------------------------------------------------------
+
+    def disable_engine(self, disabled: DisabledEngine) -> None:
+        """From here on nobody uses this engine for this job, and what it did is done again."""
+        storage.put(self.url(f"disabled/{disabled.engine}.json"), disabled.to_json())
+
+    def disabled_engine(self, name: str) -> DisabledEngine | None:
+        url = self.url(f"disabled/{name}.json")
+        return DisabledEngine.from_json(storage.read(url), url) if storage.exists(url) else None
+
+    def disabled_engines(self) -> dict[str, DisabledEngine]:
+        """All engines that were found wrong, by name."""
+        urls = [self.url(f"disabled/{name}") for name in storage.names(self.url("disabled"))]
+        found = [DisabledEngine.from_json(storage.read(url), url) for url in urls]
+        return {disabled.engine: disabled for disabled in found}
+
+    def revoke(self, index: int) -> None:
+        """Take an entry back: the batch is to be done again."""
+        storage.delete(self.url(f"entries/{index:06d}.json"))
 
     # -- the seal ------------------------------------------------------------------------------------------------------
 

@@ -2,26 +2,27 @@
 
 Comes in: a job, a planned batch, an encoder. Goes out: shard files, rejected records, and last the entry. Always holds:
 every document read is in the shard or in `rejected/`; the same batch gives the same bytes whoever runs it, and running it
-twice writes the same files again. This is the only file that composes the three rooms.
+twice writes the same files again; ids that the live check has found wrong never reach a shard. This is the only file that
+composes the three rooms.
 """
 
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tokenmill import documents, storage
-from tokenmill.documents import Documents, Reason, Rejection
-from tokenmill.engines import Encoder
-from tokenmill.job import Batch, Counts, FileDigest, Job, Run, ShardEntry, SpecialTokens
+from tokenmill import documents
+from tokenmill.documents import COLUMN_BYTES, Documents, Reason, RejectedFile, Rejection
+from tokenmill.engines import Divergence, Encoder, SpotCheck
+from tokenmill.job import Batch, Counts, DisabledEngine, FileDigest, Job, Run, ShardEntry, SpecialTokens
 from tokenmill.ledger import Ledger
+from tokenmill.prefetch import prefetched
 from tokenmill.shards import WRITERS
 
 
@@ -36,9 +37,11 @@ class Meter:
     #: Source bytes passed.
     input_bytes: int = 0
     text_bytes: int = 0
+    #: Documents that the live check compared.
+    checked: int = 0
     lengths: NDArray[np.int64] = field(default_factory=lambda: np.zeros(65, np.int64))
-    #: Seconds by stage.
-    stages: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("read", "encode", "write"), 0.0))
+    #: Seconds by stage; reading goes on while the others work.
+    stages: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("read", "encode", "check", "write"), 0.0))
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -69,32 +72,43 @@ class Meter:
             lengths=tuple(map(int, self.lengths[:used])),
         )
 
+    def clear(self) -> None:
+        """Begin anew."""
+        fresh = Meter()
+        for name in self.__slots__:
+            setattr(self, name, getattr(fresh, name))
+
+
+@dataclass(slots=True)
+class Column:
+    """Documents that go to the engine together."""
+
+    text: pa.LargeStringArray
+    holds_special: NDArray[np.bool_]
+    rejected: list[Rejection]
+    #: Source bytes of the batch read so far.
+    consumed: int
+
 
 def run_batch(
     job: Job, batch: Batch, encoder: Encoder, ledger: Ledger, meter: Meter, *, worker: str, attempt: int
 ) -> ShardEntry:
     """Encode one batch and commit it.
 
+    If the live check finds a wrong id, the engine is disabled for the whole job and the batch is done again with the reference.
+
     Raises BatchError if a source is damaged or has changed, TransientError if storage is away, JobError if ids do not fit.
     """
+    if ledger.disabled_engine(encoder.name) is not None:
+        encoder = encoder.reference
     started, begin = time.time(), time.perf_counter()
-    rejected: list[Rejection] = []
-    with WRITERS[job.spec.format](ledger.output, batch.index, job.spec.dtype) as writer:
-        for found in _read(job, batch, meter):
-            good, refused, holds_special = screen(found, job.spec.special_tokens, encoder)
-            rejected += refused
-            meter.rejected.update(rejection.reason.value for rejection in refused)
-            with meter.timed("encode"):
-                tokens = encoder.encode(good, holds_special)
-            with meter.timed("write"):
-                writer.append(tokens.ids, tokens.lengths)
-            meter.with_special_tokens += int(holds_special.sum())
-            meter.text_bytes += int(pc.sum(pc.binary_length(good)).as_py() or 0)
-            meter.count(tokens.lengths)
-        with meter.timed("write"):
-            files = writer.publish()
-    if rejected:
-        files += (_write_rejected(ledger, batch.index, rejected),)
+    try:
+        files = _write_files(job, batch, encoder, ledger, meter)
+    except Divergence as divergence:
+        ledger.disable_engine(_disabled(job, batch, encoder, divergence, worker))
+        encoder = encoder.reference
+        meter.clear()
+        files = _write_files(job, batch, encoder, ledger, meter)
     entry = ShardEntry(
         job_id=job.job_id,
         index=batch.index,
@@ -107,6 +121,7 @@ def run_batch(
             started=started,
             seconds=time.perf_counter() - begin,
             stages=meter.stages,
+            checked=meter.checked,
         ),
     )
     ledger.commit(entry)
@@ -129,38 +144,84 @@ def screen(
         return found.text, found.rejected, holds_special
     keep = np.ones(len(found.text), dtype=np.bool_)
     keep[list(refused)] = False
-    rejections = [_refuse(found, index, reason) for index, reason in refused.items()]
+    rejections = [found.refuse(index, reason) for index, reason in refused.items()]
     in_order = sorted([*found.rejected, *rejections], key=lambda rejection: rejection.position)
     return found.text.filter(pa.array(keep)), in_order, holds_special[keep]
 
 
-def _read(job: Job, batch: Batch, meter: Meter) -> Iterator[Documents]:
-    """The documents of all spans, with the time spent on reading and the source bytes passed noted in the meter."""
+def _write_files(job: Job, batch: Batch, encoder: Encoder, ledger: Ledger, meter: Meter) -> tuple[FileDigest, ...]:
+    """Write shard and rejected records of a batch under their final names."""
+    check = SpotCheck(encoder, job.check_every)
+    with (
+        WRITERS[job.spec.format](ledger.output, batch.index, job.spec.dtype) as writer,
+        RejectedFile(ledger.output, batch.index) as rejected,
+        closing(prefetched(_columns(job, batch, encoder, meter))) as columns,
+    ):
+        for column in columns:
+            rejected.append(column.rejected)
+            with meter.timed("encode"):
+                tokens = encoder.encode(column.text, column.holds_special)
+            with meter.timed("check"):
+                check(column.text, column.holds_special, tokens)
+            with meter.timed("write"):
+                writer.append(tokens.ids, tokens.lengths)
+            meter.rejected.update(rejection.reason.value for rejection in column.rejected)
+            meter.with_special_tokens += int(column.holds_special.sum())
+            meter.text_bytes += int(pc.sum(pc.binary_length(column.text)).as_py() or 0)
+            meter.input_bytes, meter.checked = column.consumed, check.checked
+            meter.count(tokens.lengths)
+        with meter.timed("write"):
+            return (*writer.publish(), *rejected.publish())
+
+
+def _columns(job: Job, batch: Batch, encoder: Encoder, meter: Meter) -> Iterator[Column]:
+    """The documents of all spans, screened and gathered into columns that are worth an engine's call."""
+    texts: list[pa.LargeStringArray] = []
+    holds: list[NDArray[np.bool_]] = []
+    rejected: list[Rejection] = []
+    consumed = size = 0
+    for found, consumed in _read(job, batch, meter):
+        text, refused, holds_special = screen(found, job.spec.special_tokens, encoder)
+        texts.append(text)
+        holds.append(holds_special)
+        rejected += refused
+        size += text.nbytes
+        if size >= COLUMN_BYTES:
+            yield _column(texts, holds, rejected, consumed)
+            texts, holds, rejected, size = [], [], [], 0
+    if texts:
+        yield _column(texts, holds, rejected, consumed)
+
+
+def _column(
+    texts: list[pa.LargeStringArray], holds: list[NDArray[np.bool_]], rejected: list[Rejection], consumed: int
+) -> Column:
+    text = texts[0] if len(texts) == 1 else pa.concat_arrays(texts)
+    return Column(text, np.concatenate(holds), rejected, consumed)
+
+
+def _read(job: Job, batch: Batch, meter: Meter) -> Iterator[tuple[Documents, int]]:
+    """The documents of all spans, each with the source bytes of the batch that are behind it."""
+    before = 0
     for span in batch.spans:
-        before = meter.input_bytes
         found = documents.read(span, job.spec)
         while True:
             with meter.timed("read"):
                 following = next(found, None)
             if following is None:
                 break
-            meter.input_bytes = before + following.consumed
-            yield following
-        meter.input_bytes = before + span.bytes
+            yield following, before + following.consumed
+        before += span.bytes
 
 
-def _refuse(found: Documents, index: int, reason: Reason) -> Rejection:
-    return Rejection(
-        file=found.file,
-        unit=found.unit,
-        position=found.positions[index],
-        reason=reason,
-        id=found.ids[index],
-        excerpt=documents.excerpt(found.text[index].as_py()),
+def _disabled(job: Job, batch: Batch, encoder: Encoder, divergence: Divergence, worker: str) -> DisabledEngine:
+    return DisabledEngine(
+        job_id=job.job_id,
+        engine=encoder.name,
+        engine_version=encoder.version,
+        batch=batch.index,
+        worker=worker,
+        excerpt=divergence.excerpt,
+        found=tuple(divergence.found),
+        expected=tuple(divergence.expected),
     )
-
-
-def _write_rejected(ledger: Ledger, index: int, rejected: list[Rejection]) -> FileDigest:
-    path = f"rejected/{index:06d}.jsonl"
-    lines = b"".join(msgspec.json.encode(rejection) + b"\n" for rejection in rejected)
-    return storage.put(ledger.url(path), lines, path)

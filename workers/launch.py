@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from tokenmill.broker import QUEUE, without_password
+from tokenmill.broker import without_password
 from tokenmill.process import die_with_parent
 from tokenmill.settings import Settings, child_environment
 
@@ -26,6 +26,9 @@ def main(
     cpus: Annotated[int, typer.Option(help="Worker processes; 0 means one per core.", envvar="TOKENMILL_CPUS", min=0)] = 0,
     name: Annotated[str, typer.Option(help="What Flower and status call them.", envvar="TOKENMILL_WORKER_NAME")] = "cpu",
     log_level: Annotated[str, typer.Option(help="Log level.", envvar="TOKENMILL_LOG_LEVEL")] = "INFO",
+    warm: Annotated[
+        str | None, typer.Option(help="Load what the job in this output folder needs before the first batch.")
+    ] = None,
 ) -> None:
     """Run this host's workers on the broker that TOKENMILL_BROKER names, until SIGTERM or Ctrl-C.
 
@@ -37,16 +40,13 @@ def main(
         raise typer.Exit(2)
     processes = cpus or len(os.sched_getaffinity(0))
     typer.echo(f"tokenmill-worker: {processes} processes on {without_password(broker)}", err=True)
-    raise typer.Exit(supervise(command(name, processes, log_level), child_environment(broker=broker)))
+    raise typer.Exit(supervise(command(name, processes, log_level, warm), child_environment(broker=broker)))
 
 
-def command(name: str, processes: int, log_level: str) -> list[str]:
-    """The Celery worker's command line. Prefork: of all pools only it survives signals, time limits and engine threads."""
-    celery = [sys.executable, "-m", "celery", "--app", "workers.app", "--quiet", "worker"]
-    pool = ["--pool", "prefork", "--concurrency", str(processes), "--queues", QUEUE]
-    # Workers need to know nothing of each other; gossip and mingle cost a second at start and messages ever after.
-    quiet = ["--without-gossip", "--without-mingle", "--loglevel", log_level]
-    return [*celery, *pool, *quiet, "--hostname", f"{name}@%h"]
+def command(name: str, processes: int, log_level: str, warm: str | None) -> list[str]:
+    """The command line of the process that does the work."""
+    command = [sys.executable, "-m", "workers.pool", "--name", name, "--processes", str(processes), "--log-level", log_level]
+    return [*command, "--warm", warm] if warm else command
 
 
 def supervise(arguments: list[str], environment: dict[str, str]) -> int:

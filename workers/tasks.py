@@ -12,7 +12,7 @@ from celery.utils.log import get_task_logger
 
 from tokenmill import tokenizers
 from tokenmill.broker import SOCKET_OPTIONS, TASK, client_url
-from tokenmill.engines import Encoder
+from tokenmill.engines import Encoder, trusted
 from tokenmill.errors import BatchError, JobError, TokenmillError, TransientError
 from tokenmill.job import Job, ParkedBatch
 from tokenmill.ledger import Ledger
@@ -108,8 +108,19 @@ def prepared(job_id: str, output: str) -> Work:  # noqa: ARG001  # a folder may 
     """A job with its tokenizer and engine, loaded once per process."""
     ledger = Ledger(output)
     job = ledger.job()
-    model = tokenizers.cached(job.tokenizer, ledger.output, Settings.from_environment().cache)
-    return Work(job, ledger, Encoder(model, job.spec, job.engine.name))
+    cache = Settings.from_environment().cache
+    model = tokenizers.cached(job.tokenizer, ledger.output, cache)
+    return Work(job, ledger, trusted(model, job.spec, job.engine.name, cache))
+
+
+def warm(output: str) -> None:
+    """Load a job's tokenizer, engine and reference now; an empty job needs none of them."""
+    ledger = Ledger(output)
+    job = ledger.job()
+    if job.source_bytes:
+        encoder = prepared(job.job_id, output).encoder
+        encoder.load()
+        encoder.reference.load()
 
 
 @cache

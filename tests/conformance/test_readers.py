@@ -51,11 +51,12 @@ def read(path: Path, job: JobSpec, span: Span | None = None) -> tuple[list[str],
     span = span or Span(url=str(path), cut=Cut.WHOLE, start=0, stop=0, bytes=path.stat().st_size)
     texts, rejected, ids = [], [], []
     for found in documents.read(span, job):
-        assert len(found.text) == len(found.positions) == len(found.ids)
+        assert len(found.text) == len(found.positions)
+        assert (found.ids is not None) == (job.id_field is not None and not path.name.startswith("corpus.txt"))
         assert found.text.type == pa.large_string()
         texts += found.text.to_pylist()
         rejected += found.rejected
-        ids += found.ids
+        ids += found.ids or []
     return texts, rejected, ids
 
 

@@ -11,8 +11,8 @@ from tokenmill.errors import UsageError
 from tokenmill.tokenizers import Model, probes, resolve, settle
 
 
-def ids(model: bytes, texts: list[str]) -> list[list[int]]:
-    tokenizer = tokenizers.Tokenizer.from_str(model.decode())
+def ids(model: Model, texts: list[str]) -> list[list[int]]:
+    tokenizer = tokenizers.Tokenizer.from_str(model.json.decode())
     tokenizer.encode_special_tokens = True
     return [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
 
@@ -45,7 +45,7 @@ def test_gpt2_vocab_and_merges(tokenizer_path: Callable[[str], Path]) -> None:
     """Ids of GPT-2 that its authors published: encoder.py's own example is [15496, 995]."""
     files = resolve(str(tokenizer_path("gpt2")))
     assert ids(files.model, ["Hello world", "<|endoftext|>"])[0] == [15496, 995]
-    assert Model(files.model, "gpt2").id_of("<|endoftext|>") == 50256
+    assert files.model.id_of("<|endoftext|>") == 50256
     assert files.ref.vocab_size == 50257
 
 

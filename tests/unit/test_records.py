@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tokenmill.documents import compression
-from tokenmill.documents.records import BYTE_ORDER_MARK, overlaps_itself, records
+from tokenmill.documents.records import BYTE_ORDER_MARK, overlaps_itself, stretches
 from tokenmill.errors import BatchError
 from tokenmill.job import Cut, Span
 
@@ -17,7 +17,8 @@ CONTENT = st.lists(st.sampled_from([b"a", b"bc", b"\n", b"\n", b"<>", b"<", b">"
 
 def read(path: Path, start: int, stop: int, separator: bytes, limit: int = 1 << 20) -> list[tuple[int, bytes, bool]]:
     span = Span(url=str(path), cut=Cut.BYTES, start=start, stop=stop, bytes=stop - start)
-    return [(r.position, r.data, r.too_long) for found, _ in records(span, separator, limit) for r in found]
+    found = (r for stretch in stretches(span, separator, limit) for r in stretch.records(separator, limit))
+    return [(r.position, r.data, r.too_long) for r in found]
 
 
 @pytest.fixture(params=[1, 3, 7, 1 << 20])

@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from tokenmill.job import JobSpec, Span
 
+#: Bytes of text that make a good column: an engine's call has a price, and a bigger column only takes memory.
+COLUMN_BYTES = 4 << 20
 #: Characters of a rejected record that are kept for people.
 EXCERPT = 200
 
@@ -55,13 +59,24 @@ class Documents:
     #: One text per document.
     text: pa.LargeStringArray
     #: Where each document stands in its file, in `unit`s; as long as `text`.
-    positions: list[int]
+    positions: NDArray[np.int64]
     unit: Literal["byte", "row"]
-    #: Value of the id field of each document; as long as `text`.
-    ids: list[str | None]
+    #: Value of the id field of each document, as long as `text`; None where no such field was asked for.
+    ids: list[str | None] | None
     rejected: list[Rejection]
     #: Source bytes of the span read so far, for progress.
     consumed: int
+
+    def refuse(self, index: int, reason: Reason) -> Rejection:
+        """The rejection of a document that was read but is not to be encoded."""
+        return Rejection(
+            file=self.file,
+            unit=self.unit,
+            position=int(self.positions[index]),
+            reason=reason,
+            id=self.ids[index] if self.ids is not None else None,
+            excerpt=excerpt(self.text[index].as_py()),
+        )
 
 
 class Reader(Protocol):

@@ -9,8 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tokenmill import storage
-from tokenmill.documents.compression import BLOCK
-from tokenmill.documents.contract import Documents, Reason, Rejection, excerpt
+from tokenmill.documents.contract import COLUMN_BYTES, Documents, Reason, Rejection, excerpt
 from tokenmill.errors import BatchError
 from tokenmill.job import Cut, JobSpec, Span
 
@@ -42,7 +41,7 @@ class ParquetReader:
             for group in range(span.start, stop):
                 row, size = first_rows[group], _bytes(metadata, group)
                 rows = max(1, metadata.row_group(group).num_rows)
-                per_batch = max(1, min(rows, BLOCK * rows // max(1, metadata.row_group(group).total_byte_size)))
+                per_batch = max(1, min(rows, COLUMN_BYTES * rows // max(1, metadata.row_group(group).total_byte_size)))
                 for batch in _batches(source, group, per_batch, columns, span.url):
                     share = (row + batch.num_rows - first_rows[group]) / rows
                     yield _documents(batch, span.url, row, spec, consumed + int(size * share))
@@ -81,7 +80,8 @@ def _batches(source: pq.ParquetFile, group: int, rows: int, columns: list[str], 
 def _documents(batch: pa.RecordBatch, url: str, first_row: int, spec: JobSpec, consumed: int) -> Documents:
     # by name: columns come in the file's order, not in the order asked for
     column = cast("pa.LargeStringArray", batch.column(spec.text_field).cast(pa.large_string()))
-    ids: list[str | None] = [None] * batch.num_rows
+    positions = np.arange(first_row, first_row + batch.num_rows)
+    ids: list[str | None] | None = None
     if spec.id_field in batch.schema.names:
         ids = [None if value is None else str(value) for value in batch.column(spec.id_field).to_pylist()]
     reasons: dict[int, tuple[Reason, str]] = {}
@@ -99,19 +99,17 @@ def _documents(batch: pa.RecordBatch, url: str, first_row: int, spec: JobSpec, c
                 raw.decode("utf-8")
             except UnicodeDecodeError:
                 reasons[index] = (Reason.INVALID_UTF8, excerpt(raw))
-    good = [index for index in range(batch.num_rows) if index not in reasons] if reasons else None
-    return Documents(
-        file=url,
-        text=column if good is None else column.take(pa.array(good, pa.int64())),
-        positions=[first_row + index for index in (range(batch.num_rows) if good is None else good)],
-        unit="row",
-        ids=ids if good is None else [ids[index] for index in good],
-        rejected=[
-            Rejection(file=url, unit="row", position=first_row + i, reason=reason, id=ids[i], excerpt=shown)
-            for i, (reason, shown) in sorted(reasons.items())
-        ],
-        consumed=consumed,
-    )
+    rejected = [
+        Rejection(
+            file=url, unit="row", position=first_row + i, reason=reason, id=None if ids is None else ids[i], excerpt=shown
+        )
+        for i, (reason, shown) in sorted(reasons.items())
+    ]
+    if reasons:
+        good = np.setdiff1d(np.arange(batch.num_rows), list(reasons))
+        column, positions = column.take(pa.array(good)), positions[good]
+        ids = None if ids is None else [ids[index] for index in good.tolist()]
+    return Documents(file=url, text=column, positions=positions, unit="row", ids=ids, rejected=rejected, consumed=consumed)
 
 
 def _raw(column: pa.LargeStringArray, index: int) -> bytes:

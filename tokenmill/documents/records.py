@@ -1,8 +1,8 @@
 """A stream of blocks cut into records at a separator.
 
-Comes in: blocks and the byte range that is ours. Goes out: the records that *start* in [start, stop), each with its
-position, a list per block. Always holds: ranges that tile a file yield every record exactly once; a record longer than the
-limit is passed over without being held in memory.
+Comes in: blocks and the byte range that is ours. Goes out: the records that *start* in [start, stop), as stretches of whole
+records that lie together. Always holds: ranges that tile a file yield every record exactly once; a record longer than the limit
+is passed over without being held in memory.
 """
 
 from collections.abc import Iterator
@@ -27,6 +27,32 @@ class RawRecord:
     too_long: bool = False
 
 
+@dataclass(slots=True)
+class Stretch:
+    """Whole records one after the other, each but the last of a file with its separator; or one that is too long."""
+
+    #: Where the first record begins.
+    position: int
+    data: bytes
+    #: Source bytes read so far.
+    consumed: int
+    too_long: bool = False
+
+    def records(self, separator: bytes, limit: int) -> Iterator[RawRecord]:
+        """The records, one by one."""
+        if self.too_long:
+            yield RawRecord(self.position, self.data, too_long=True)
+            return
+        position, parts = self.position, self.data.split(separator)
+        if not parts[-1]:
+            parts.pop()
+        for part in parts:
+            long = len(part) > limit
+            data = part[: 4 * EXCERPT] if long else part if position else part.removeprefix(BYTE_ORDER_MARK)
+            yield RawRecord(position, data, too_long=long)
+            position += len(part) + len(separator)
+
+
 def overlaps_itself(separator: bytes) -> bool:
     """Whether two occurrences of a separator can share bytes, such as two newlines in three.
 
@@ -35,48 +61,54 @@ def overlaps_itself(separator: bytes) -> bool:
     return any(separator.startswith(separator[shift:]) for shift in range(1, len(separator)))
 
 
-def records(span: Span, separator: bytes, limit: int) -> Iterator[tuple[list[RawRecord], int]]:
-    """Yield, per block, the records of a span and the source bytes read so far.
+def stretches(span: Span, separator: bytes, limit: int) -> Iterator[Stretch]:
+    """Yield the records of a span.
 
     A range begins one separator early: the bytes up to the first separator belong to a record of the range before.
     Raises BatchError if the file ends before the range does.
     """
-    ranged = span.cut is Cut.BYTES
-    begin = max(0, span.start - len(separator)) if ranged else 0
+    ranged, width = span.cut is Cut.BYTES, len(separator)
+    begin = max(0, span.start - width) if ranged else 0
     stop = span.stop if ranged else None
     blocks = Blocks(span, begin)
-    fragment = begin > 0  # what comes before the first separator began in the range before
-    position, dropped, carry = begin, 0, b""
-    head: bytes | None = None  # beginning of a record that has outgrown the limit
+    position, carry = begin, b""
+    # what comes before the first separator began in the range before
+    skipping = ranged and span.start > 0
+    # beginning and place of a record that has outgrown the limit
+    head, head_position = b"", 0
     for block in blocks:
-        parts = (carry + block).split(separator)
-        carry = parts.pop()
-        found: list[RawRecord] = []
-        for part in parts:
-            if stop is not None and position >= stop:
-                break
-            if fragment or position < span.start:
-                fragment = False
-            elif head is not None or len(part) > limit:
-                found.append(RawRecord(position, head or part[: 4 * EXCERPT], too_long=True))
-            else:
-                found.append(RawRecord(position, part if position else part.removeprefix(BYTE_ORDER_MARK)))
-            position += dropped + len(part) + len(separator)
-            dropped, head = 0, None
-        yield found, min(blocks.consumed, span.bytes)
+        data = carry + block if carry else block
+        consumed = min(blocks.consumed, span.bytes)
+        if skipping or head:
+            end = data.find(separator)
+            if end < 0:
+                carry = data[max(0, len(data) - width + 1) :]  # the separator may straddle two blocks
+                position += len(data) - len(carry)
+                continue
+            if head:
+                yield Stretch(head_position, head, consumed, too_long=True)
+                head = b""
+            skipping, position, data = False, position + end + width, data[end + width :]
         if stop is not None and position >= stop:
             return
-        if len(carry) > limit:
-            head = head or carry[: 4 * EXCERPT]
-            keep = len(separator) - 1  # the separator may straddle two blocks
-            cut = len(carry) - keep
-            dropped, carry = dropped + cut, carry[cut:]
-    if stop is not None and begin + blocks.consumed < stop:
-        size = begin + blocks.consumed
+        # the last of our records ends with the first separator that ends at or after `stop`
+        last = data.find(separator, max(0, stop - position - width)) if stop is not None else -1
+        end = (last if last >= 0 else data.rfind(separator)) + width
+        if end >= width:
+            yield Stretch(position, data[:end], consumed)
+            if last >= 0:
+                return
+            position, data = position + end, data[end:]
+        if len(data) - width + 1 > limit:
+            head, head_position = data[: 4 * EXCERPT], position
+            position, data = position + len(data) - width + 1, data[len(data) - width + 1 :]
+        carry = data
+    size = begin + blocks.consumed
+    if stop is not None and size < stop:
         raise BatchError(
             f"{span.url} is {size} bytes long, planned were {stop}: it has changed. Restore it or start a new job."
         )
-    if position == 0:
-        carry = carry.removeprefix(BYTE_ORDER_MARK)
-    if (carry or head) and not fragment and position >= span.start and (stop is None or position < stop):
-        yield [RawRecord(position, head or carry, too_long=head is not None)], span.bytes
+    if head:
+        yield Stretch(head_position, head, span.bytes, too_long=True)
+    elif carry and not skipping and not (position == 0 and carry == BYTE_ORDER_MARK):
+        yield Stretch(position, carry, span.bytes)

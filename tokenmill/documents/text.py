@@ -1,12 +1,13 @@
 """Plain text: a file is one document, unless a separator cuts it into several."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+import numpy as np
 import pyarrow as pa
 
 from tokenmill.documents.compression import Blocks
 from tokenmill.documents.contract import EXCERPT, Documents, Reason, Rejection, excerpt
-from tokenmill.documents.records import BYTE_ORDER_MARK, RawRecord, records
+from tokenmill.documents.records import BYTE_ORDER_MARK, RawRecord, stretches
 from tokenmill.job import JobSpec, Span
 
 
@@ -17,8 +18,9 @@ class TextReader:
         if spec.separator is None:
             yield _documents([_whole(span, spec.max_document_bytes)], span.url, span.bytes)
         else:
-            for found, consumed in records(span, spec.separator.encode(), spec.max_document_bytes):
-                yield _documents(found, span.url, consumed)
+            separator, limit = spec.separator.encode(), spec.max_document_bytes
+            for stretch in stretches(span, separator, limit):
+                yield _documents(stretch.records(separator, limit), span.url, stretch.consumed)
 
 
 def _whole(span: Span, limit: int) -> RawRecord:
@@ -31,7 +33,7 @@ def _whole(span: Span, limit: int) -> RawRecord:
     return RawRecord(0, b"".join(parts).removeprefix(BYTE_ORDER_MARK))
 
 
-def _documents(found: list[RawRecord], url: str, consumed: int) -> Documents:
+def _documents(found: Iterable[RawRecord], url: str, consumed: int) -> Documents:
     texts: list[str] = []
     positions: list[int] = []
     rejected: list[Rejection] = []
@@ -49,9 +51,9 @@ def _documents(found: list[RawRecord], url: str, consumed: int) -> Documents:
     return Documents(
         file=url,
         text=pa.array(texts, pa.large_string()),
-        positions=positions,
+        positions=np.array(positions, np.int64),
         unit="byte",
-        ids=[None] * len(texts),
+        ids=None,
         rejected=rejected,
         consumed=consumed,
     )

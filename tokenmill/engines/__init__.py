@@ -1,11 +1,12 @@
 """Room 2, engines: an Arrow text column in, a token array and its offsets out.
 
-A new engine is one file here with `name`, `version`, `supports` and `encode`, and one line in `registry.ENGINES`.
+A new engine is one file here with `supports` and `encode`, and one line in `registry.ENGINES`.
 """
 
-from tokenmill.engines.certify import SAMPLE_BYTES, choose
+from tokenmill.engines.choose import choose, trusted
 from tokenmill.engines.contract import Engine, Tokens
 from tokenmill.engines.encoder import Encoder
-from tokenmill.engines.registry import ENGINES
+from tokenmill.engines.registry import ENGINES, REFERENCE
+from tokenmill.engines.spotcheck import Divergence, SpotCheck
 
-__all__ = ["ENGINES", "SAMPLE_BYTES", "Encoder", "Engine", "Tokens", "choose"]
+__all__ = ["ENGINES", "REFERENCE", "Divergence", "Encoder", "Engine", "SpotCheck", "Tokens", "choose", "trusted"]

@@ -1,72 +1,84 @@
-"""Chooses a job's engine: the first in order of speed that gives the reference's ids on every text it is shown.
+"""Proves an engine on a tokenizer before any job may use it: every code point in several contexts, and an adversarial pack.
 
-Comes in: a tokenizer, a job's rules, some of its own text. Goes out: the choice with its reason, for `job.json`. Always holds:
-`auto` falls back to the reference; an engine asked for by name is used or refused, never replaced.
+Comes in: a tokenizer and an engine's name. Goes out: the code points on which the engine differs (its *guard*), or why it
+cannot be used at all. Always holds: with the guard's documents given to the reference, the engine gave the reference's ids on
+every text that was tried. What differs without a code point to blame is refused.
 """
+
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
 
-from tokenmill.engines.contract import Tokens
-from tokenmill.engines.encoder import Encoder
-from tokenmill.engines.registry import candidates, engine_type
-from tokenmill.errors import UsageError
-from tokenmill.job import EngineChoice, JobSpec
-from tokenmill.tokenizers import Model, probes, sweep
+from tokenmill.engines.contract import Engine, Tokens
+from tokenmill.engines.reference import ReferenceEngine
+from tokenmill.engines.registry import engine_type
+from tokenmill.tokenizers import SWEPT, Model, TextSearch, in_contexts, probes, token_probes
 
-#: Bytes of the job's own text on which an engine has to agree.
-SAMPLE_BYTES = 4 << 20
-
-
-def choose(model: Model, spec: JobSpec, wanted: str, sample: pa.LargeStringArray) -> EngineChoice:
-    """Choose `wanted`, or with "auto" the fastest engine that agrees with the reference.
-
-    Args:
-        sample: documents of this job, about SAMPLE_BYTES.
-
-    Raises UsageError if an engine that was asked for by name is unknown, refuses the tokenizer, or differs.
-    """
-    reference = Encoder(model, spec, "reference")
-    if wanted == "reference":
-        return EngineChoice(name="reference", version=reference.version, reason="asked for")
-    texts = {"adversarial texts": pa.array([*probes(), *sweep()], pa.large_string()), "the job's own text": sample}
-    expected: dict[str, Tokens] = {}
-    refused: list[str] = []
-    for name in candidates(model) if wanted == "auto" else [wanted]:
-        if name == "reference":
-            break
-        reason = engine_type(name).supports(model)
-        if reason is None:
-            try:
-                encoder = Encoder(model, spec, name)
-            except Exception as error:  # engines raise what they like about a file they do not know
-                reason = f"{name} refuses the tokenizer: {str(error).splitlines()[0][:200]}"
-        if reason is None:
-            for kind, text in texts.items():
-                if kind not in expected:
-                    expected[kind] = _encode(reference, text)
-                differing = _differing(_encode(encoder, text), expected[kind])
-                if differing is not None:
-                    shown = (text[differing].as_py() or "")[:60]
-                    reason = f"{name} {encoder.version} differs from the reference on {kind}: {shown!r}"
-                    break
-        if reason is None:
-            size = f"{len(texts['adversarial texts'])} adversarial texts and {sample.nbytes / 1e6:.1f} MB of this job"
-            proof = f"same ids as the reference on {size}"
-            return EngineChoice(name=name, version=encoder.version, reason="; ".join([proof, *refused]))
-        refused.append(reason)
-    if wanted != "auto":
-        raise UsageError(f"--engine {wanted} cannot be used: {refused[0]}. Give --engine auto or reference.")
-    return EngineChoice(name="reference", version=reference.version, reason="; ".join(refused))
+#: Code points per text of the sweep; a text that differs is taken apart.
+PACKED = 64
+#: An engine that differs on more code points than this follows other rules, not other Unicode tables.
+LARGEST_GUARD = 1000
 
 
-def _encode(encoder: Encoder, text: pa.LargeStringArray) -> Tokens:
-    return encoder.encode(text, encoder.holds_special(text))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What came of trying an engine."""
+
+    #: Code points on which it differs from the reference, sorted.
+    guard: tuple[int, ...] = ()
+    #: Why it cannot be used; None if it can.
+    refusal: str | None = None
+    #: Texts on which it was compared.
+    texts: int = 0
 
 
-def _differing(tokens: Tokens, expected: Tokens) -> int | None:
-    """The first document whose ids differ; None if none does."""
-    if np.array_equal(tokens.offsets, expected.offsets):
-        unequal = np.flatnonzero(tokens.ids != expected.ids)
-        return int(np.searchsorted(expected.offsets, unequal[0], side="right")) - 1 if len(unequal) else None
-    return int(np.flatnonzero(tokens.offsets != expected.offsets)[0]) - 1
+def prove(model: Model, name: str) -> Proof:
+    """Compare an engine with the reference."""
+    reason = engine_type(name).supports(model)
+    if reason is not None:
+        return Proof(refusal=reason)
+    try:
+        return _compare(engine_type(name)(model), model)
+    except Exception as error:  # engines raise what they like about a file they do not take
+        said = str(error).splitlines() or [type(error).__name__]
+        return Proof(refusal=f"it refuses the tokenizer: {said[0][:200]}")
+
+
+def _compare(engine: Engine, model: Model) -> Proof:
+    groups, texts = _sweep()
+    reference, expected = _expected(model)
+    guard: list[int] = []
+    for group in _differing(engine.encode(texts), expected):
+        alone = pa.array([in_contexts([point]) for point in groups[group]], pa.large_string())
+        guilty = _differing(engine.encode(alone), reference.encode(alone))
+        guard += [groups[group][index] for index in guilty]
+        if not guilty:
+            return Proof(refusal=f"it differs on U+{groups[group][0]:04X} and its neighbours together")
+        if len(guard) > LARGEST_GUARD:
+            return Proof(refusal=f"it differs on more than {LARGEST_GUARD:,} code points, the first U+{guard[0]:04X}")
+    pack = pa.array([*probes(), *token_probes(model)], pa.large_string())
+    pack = pack.filter(pa.array(~TextSearch(map(chr, guard)).holds(pack)))
+    for index in _differing(engine.encode(pack), reference.encode(pack)):
+        return Proof(refusal=f"it differs on {pack[index].as_py()[:60]!r}")
+    return Proof(guard=tuple(guard), texts=len(SWEPT) + len(pack))
+
+
+@lru_cache(maxsize=1)
+def _expected(model: Model) -> tuple[ReferenceEngine, Tokens]:
+    """The reference and its ids of the sweep; kept for the next engine of the same tokenizer, since they take seconds."""
+    reference = ReferenceEngine(model)
+    return reference, reference.encode(_sweep()[1])
+
+
+@lru_cache(maxsize=1)
+def _sweep() -> tuple[list[tuple[int, ...]], pa.LargeStringArray]:
+    """The code points in groups, and each group's text."""
+    groups = [SWEPT[start : start + PACKED] for start in range(0, len(SWEPT), PACKED)]
+    return groups, pa.array([in_contexts(group) for group in groups], pa.large_string())
+
+
+def _differing(found: Tokens, expected: Tokens) -> list[int]:
+    """Which documents' ids differ."""
+    return [i for i in range(len(expected)) if not np.array_equal(found.document(i), expected.document(i))]

@@ -31,22 +31,24 @@ class Tokens:
         """The ids of one document."""
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
 
+    def first_difference(self, other: "Tokens") -> int | None:
+        """The first document whose ids differ from those in `other`; None if none does."""
+        if np.array_equal(self.offsets, other.offsets):
+            unequal = np.flatnonzero(self.ids != other.ids)
+            return int(np.searchsorted(self.offsets, unequal[0], side="right")) - 1 if len(unequal) else None
+        return next(i for i in range(len(self)) if not np.array_equal(self.document(i), other.document(i)))
+
 
 class Engine(Protocol):
     """One way to encode. Whichever is used, the ids are those of Hugging Face `tokenizers` (law 1)."""
 
-    name: str
-    version: str
-
     def encode(self, text: pa.LargeStringArray) -> Tokens:
-        """The ids of each document, without BOS or EOS."""
+        """The ids of each document, without BOS or EOS; a special token's string in it is text like any other."""
         ...
 
 
 class EngineType(Protocol):
     """How an engine is asked about a tokenizer and made for it; its constructor may take seconds."""
-
-    name: str
 
     def __call__(self, model: Model) -> Engine: ...
 

@@ -1,7 +1,8 @@
-"""Exact ids for a text column under a job's rules: the job's engine, and the reference where only that will do.
+"""Exact ids for a text column under a job's rules: an engine, and the reference where only that will do.
 
-Comes in: a text column without damage. Goes out: `Tokens` with BOS and EOS in place. Always holds: a fast engine never sees a
-document that holds a special token's string; those go to the reference, which has the rule for them (law 5).
+Comes in: a text column without damage. Goes out: `Tokens` with BOS and EOS in place. Always holds: a document with a code point
+of the engine's guard goes to the reference, and so does, where special tokens are to be parsed, one that holds such a token's
+string: an engine takes all text as text (law 5). Both engines load at the first document that needs them.
 """
 
 from functools import cached_property
@@ -12,30 +13,40 @@ from numpy.typing import NDArray
 
 from tokenmill.engines.contract import Engine, Tokens, from_lengths
 from tokenmill.engines.reference import ReferenceEngine
-from tokenmill.engines.registry import engine_type
+from tokenmill.engines.registry import REFERENCE, engine_type, engine_version
 from tokenmill.job import JobSpec, SpecialTokens
-from tokenmill.tokenizers import Model, SpecialTokenSearch
+from tokenmill.tokenizers import Model, TextSearch
 
 
 class Encoder:
     """One engine bound to one tokenizer and one job's rules."""
 
-    def __init__(self, model: Model, spec: JobSpec, engine: str) -> None:
-        """Raises UsageError if there is no such engine; whatever the engine raises if it cannot load the tokenizer."""
-        self._search, self._model = SpecialTokenSearch(model), model
-        self._parse_special = spec.special_tokens is SpecialTokens.PARSE
-        self._engine: Engine = self._reference if engine == ReferenceEngine.name else engine_type(engine)(model)
-        self.name, self.version = self._engine.name, self._engine.version
+    def __init__(self, model: Model, spec: JobSpec, engine: str, guard: tuple[int, ...] = ()) -> None:
+        """Raises UsageError if there is no such engine.
+
+        Args:
+            guard: code points on which the engine is not exact.
+        """
+        self.model, self.spec, self.name, self.guard = model, spec, engine, guard
+        self.version = engine_version(engine)
+        self._type = engine_type(engine)
+        self._parse = spec.special_tokens is SpecialTokens.PARSE
+        self._special = TextSearch(token["content"] for token in model.special_tokens)
+        self._guarded = TextSearch(map(chr, guard))
         self._bos, self._eos = model.id_of(spec.bos_token), model.id_of(spec.eos_token)
 
     @cached_property
-    def _reference(self) -> ReferenceEngine:
-        """Made when the first document needs it: it loads for half a second."""
-        return ReferenceEngine(self._model, parse_special=self._parse_special)
+    def reference(self) -> "Encoder":
+        """The same rules with the reference alone: what defines this encoder's ids."""
+        return self if self.name == REFERENCE else Encoder(self.model, self.spec, REFERENCE)
+
+    def load(self) -> None:
+        """Load what is needed for every document now. Raises whatever the engine raises about a file it does not take."""
+        _ = self._engine
 
     def holds_special(self, text: pa.LargeStringArray) -> NDArray[np.bool_]:
         """For each document, whether it holds a special token's string."""
-        return self._search.holds(text)
+        return self._special.holds(text)
 
     def encode(self, text: pa.LargeStringArray, holds_special: NDArray[np.bool_]) -> Tokens:
         """The ids of each document, BOS and EOS included.
@@ -44,11 +55,25 @@ class Encoder:
             text: the documents.
             holds_special: what `holds_special` says of them.
         """
-        if self.name == ReferenceEngine.name or not holds_special.any():
-            return self._with_ends(self._engine.encode(text))
-        fast = self._engine.encode(text.filter(pa.array(~holds_special)))
-        exact = self._reference.encode(text.filter(pa.array(holds_special)))
-        return self._with_ends(_interleave(fast, exact, holds_special))
+        if not len(text):
+            return Tokens(np.empty(0, np.uint32), np.zeros(1, np.int64))
+        return self._with_ends(self._bare(text, holds_special))
+
+    @cached_property
+    def _engine(self) -> Engine:
+        if self.name == REFERENCE:
+            return ReferenceEngine(self.model, parse_special=self._parse)
+        return self._type(self.model)
+
+    def _bare(self, text: pa.LargeStringArray, holds_special: NDArray[np.bool_]) -> Tokens:
+        if self.name == REFERENCE:
+            return self._engine.encode(text)
+        delicate = self._guarded.holds(text) | holds_special if self._parse else self._guarded.holds(text)
+        if not delicate.any():
+            return self._engine.encode(text)
+        fast = self._engine.encode(text.filter(pa.array(~delicate)))
+        exact = self.reference._engine.encode(text.filter(pa.array(delicate)))
+        return _interleave(fast, exact, delicate)
 
     def _with_ends(self, tokens: Tokens) -> Tokens:
         before, after = int(self._bos is not None), int(self._eos is not None)

@@ -1,6 +1,4 @@
-"""fastokens 0.3: byte-level BPE at 30 to 45 times the reference's speed, exact on every code point tried for most files."""
-
-from importlib.metadata import version
+"""fastokens 0.3: byte-level and SentencePiece BPE, 30 to 45 times the reference's speed."""
 
 import fastokens
 import numpy as np
@@ -13,11 +11,8 @@ from tokenmill.tokenizers import Model
 class FastokensEngine:
     """Encodes with `encode_batch_flat`, which returns two buffers and no Python object per token."""
 
-    name = "fastokens"
-    version = version("fastokens")
-
     def __init__(self, model: Model) -> None:
-        self._tokenizer = fastokens.Tokenizer.from_json_str(model.json)
+        self._tokenizer = fastokens.Tokenizer.from_json_str(model.plain_json.decode())
 
     @staticmethod
     def supports(model: Model) -> str | None:

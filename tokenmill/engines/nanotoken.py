@@ -1,7 +1,5 @@
 """nanotoken 0.1: WordPiece at 17 times the reference's speed."""
 
-from importlib.metadata import version
-
 import nanotoken
 import pyarrow as pa
 
@@ -12,11 +10,8 @@ from tokenmill.tokenizers import Model
 class NanotokenEngine:
     """Encodes with `encode_batch`; parallel=False for the same reason as gigatoken."""
 
-    name = "nanotoken"
-    version = version("nanotoken")
-
     def __init__(self, model: Model) -> None:
-        self._tokenizer = nanotoken.WordPieceTokenizer.from_json(model.json)
+        self._tokenizer = nanotoken.WordPieceTokenizer.from_json(model.plain_json.decode())
 
     @staticmethod
     def supports(model: Model) -> str | None:

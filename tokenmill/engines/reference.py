@@ -2,7 +2,6 @@
 
 import numpy as np
 import pyarrow as pa
-import tokenizers
 
 from tokenmill.engines.contract import Tokens, from_lengths, strings
 from tokenmill.tokenizers import Model
@@ -17,9 +16,6 @@ class ReferenceEngine:
     With `parse_special` a special token's string in the text becomes its id; without, it is text like any other
     (`encode_special_tokens`, which leaves the added tokens that are not marked special alone).
     """
-
-    name = "reference"
-    version = tokenizers.__version__
 
     def __init__(self, model: Model, *, parse_special: bool = False) -> None:
         self._tokenizer = model.reference()

@@ -51,7 +51,9 @@ class MegatronWriter:
             raise JobError(f"token id {int(ids.max())} does not fit into {self._dtype}. Give --dtype int32.")
         if len(lengths) and int(lengths.max()) > np.iinfo(np.int32).max:
             raise BatchError("a document has more tokens than Megatron's 32-bit lengths can say. Lower --max-document-bytes.")
-        self._bin.write(np.ascontiguousarray(ids.astype(self._dtype)).data.cast("B"))
+        same_width = ids.dtype.itemsize == self._dtype.itemsize  # then the bits are the same and nothing need be copied
+        stored = ids.view(self._dtype) if same_width else ids.astype(self._dtype)
+        self._bin.write(np.ascontiguousarray(stored).data.cast("B"))
         self._lengths.append(lengths.astype(np.int32))
 
     def publish(self) -> tuple[FileDigest, ...]:

@@ -7,8 +7,19 @@ from tokenmill.tokenizers.cache import cached
 from tokenmill.tokenizers.ends import settle
 from tokenmill.tokenizers.files import TokenizerFiles
 from tokenmill.tokenizers.model import Model
-from tokenmill.tokenizers.probes import probes, sweep
+from tokenmill.tokenizers.probes import SWEPT, in_contexts, probes, token_probes
 from tokenmill.tokenizers.resolve import resolve
-from tokenmill.tokenizers.special import SpecialTokenSearch
+from tokenmill.tokenizers.search import TextSearch
 
-__all__ = ["Model", "SpecialTokenSearch", "TokenizerFiles", "cached", "probes", "resolve", "settle", "sweep"]
+__all__ = [
+    "SWEPT",
+    "Model",
+    "TextSearch",
+    "TokenizerFiles",
+    "cached",
+    "in_contexts",
+    "probes",
+    "resolve",
+    "settle",
+    "token_probes",
+]

@@ -9,6 +9,7 @@ from typing import Any
 
 from tokenmill.errors import UsageError
 from tokenmill.tokenizers.files import TokenizerFiles
+from tokenmill.tokenizers.model import Model
 
 
 def settle(files: TokenizerFiles, eos: str | bool | None, bos: str | bool | None) -> tuple[str | None, str | None]:
@@ -21,27 +22,15 @@ def settle(files: TokenizerFiles, eos: str | bool | None, bos: str | bool | None
 
     Raises UsageError, naming the option to give, where neither decides, or where a token is not in the vocabulary.
     """
-    parsed = files.parsed
-    leading, trailing = _template(parsed.get("post_processor"))
+    leading, trailing = _template(files.model.part("post_processor"))
     config = files.config()
     settled_bos = _configured(config, "bos", leading, settled_without=not files.converted)
     settled_eos = _configured(config, "eos", trailing, settled_without=False)
     result = (_choose(eos, settled_eos, "eos", config, files), _choose(bos, settled_bos, "bos", config, files))
     for token in result:
-        if token is not None and token_id(parsed, token) is None:
-            raise UsageError(f"{token!r} is no token of {files.name}. Its special tokens are {_listed(parsed)}.")
+        if token is not None and files.model.find(token) is None:
+            raise UsageError(f"{token!r} is no token of {files.name}. Its special tokens are {_listed(files.model)}.")
     return result
-
-
-def token_id(parsed: dict[str, Any], token: str) -> int | None:
-    """The id of a token by its content, added tokens first; None if there is none."""
-    for added in parsed.get("added_tokens", []):
-        if added["content"] == token:
-            return int(added["id"])
-    vocabulary = parsed["model"]["vocab"]
-    if isinstance(vocabulary, dict):
-        return vocabulary.get(token)
-    return next((number for number, (piece, _) in enumerate(vocabulary) if piece == token), None)
 
 
 def _choose(
@@ -60,7 +49,7 @@ def _choose(
     kind = {"eos": "an end", "bos": "a beginning"}[end]
     raise UsageError(
         f"{files.name} does not settle whether documents get {kind}-of-text token{hint}. "
-        f"Give --{end}-token TOKEN or --no-{end}-token; its special tokens are {_listed(files.parsed)}."
+        f"Give --{end}-token TOKEN or --no-{end}-token; its special tokens are {_listed(files.model)}."
     )
 
 
@@ -100,6 +89,6 @@ def _content(token: Any) -> str | None:
     return content
 
 
-def _listed(parsed: dict[str, Any]) -> str:
-    special = [token["content"] for token in parsed.get("added_tokens", []) if token.get("special")]
+def _listed(model: Model) -> str:
+    special = [token["content"] for token in model.special_tokens]
     return ", ".join(special[:8]) + (f" and {len(special) - 8} more" if len(special) > 8 else "") if special else "none"

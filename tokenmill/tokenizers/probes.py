@@ -4,7 +4,9 @@ Each group names what it provokes. They prove a converted vocabulary against its
 reference, before either is used.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+
+from tokenmill.tokenizers.model import Model
 
 #: Code points whose class or composition changed between Unicode versions, or that fold into ASCII (measured
 #: differences between engines: 11DE0-11DE9 and 16FF4-16FF6 are new in Unicode 17; 0897-089F, 0EBA and 1ABF-1ADD are marks
@@ -39,14 +41,31 @@ HAND_PICKED = (
     "supercalifragilisticexpialidocious" * 20 + " antidisestablishmentarianism",
 )
 
+#: Where a code point stands decides what becomes of it: among letters, in a run, in a contraction, beside digits, and with
+#: combining marks of a high and a low class, which composition reorders. {c} is it.
+CONTEXTS = ("x{c}y {c}{c}", " I'{c} 1{c}", "e{c}\u0301 o\u0323{c}", "a\u0301{c} u{c}\u0323")
+
+#: All that is assigned in Unicode 17 but the private planes, the code points between, and a few of each empty plane.
+SWEPT = (
+    *range(0xD800),
+    *range(0xE000, 0x33500),
+    *range(0xE0000, 0xE0200),
+    *(plane << 16 | low for plane in range(3, 17) for low in (0, 1, 0x7FFF, 0xFFFE, 0xFFFF)),
+)
+
 
 def probes() -> list[str]:
     """The hand-picked texts, and each delicate code point in several contexts."""
     return [*HAND_PICKED, *(f"{c} a{c}b {c}{c} '{c} 1{c} e{c}\u0301" for c in DELICATE)]
 
 
-def sweep(per_text: int = 256) -> Iterator[str]:
-    """Every code point of the first two planes but surrogates, alone between letters, packed many to a text."""
-    points = [*range(0xD800), *range(0xE000, 0x20000)]
-    for start in range(0, len(points), per_text):
-        yield " ".join(f"x{chr(p)}y{chr(p)}" for p in points[start : start + per_text])
+def token_probes(model: Model) -> Iterator[str]:
+    """The strings of a tokenizer's own added tokens, whole, in a row, cut off, and in other letters."""
+    for token in model.added_tokens:
+        content = token["content"]
+        yield f"a {content}b{content}{content} \n{content} {content[:-1]} {content[1:]} {content.upper()}{content.lower()}"
+
+
+def in_contexts(points: Iterable[int]) -> str:
+    """Some code points in all contexts, as one text."""
+    return "\n".join(context.format(c=chr(point)) for point in points for context in CONTEXTS)
