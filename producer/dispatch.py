@@ -64,7 +64,7 @@ class Dispatcher:
         Raises JobError when the job must stop, TransientError when storage or broker are away: then tick again later.
         """
         try:
-            if self._ledger.manifest() is not None:
+            if self._ledger.is_sealed():
                 self.outcome = Outcome.SEALED
                 return observe(self._tally, {}, self._pace)
             if not self._queue.lead(self._job.job_id):
@@ -84,16 +84,16 @@ class Dispatcher:
     def _take_over(self) -> None:
         """Learn from the ledger what is done and from Redis what is under way."""
         self._tally.refresh()
-        done = self._tally.committed
         self._parked = self._ledger.parked()
         now = time.monotonic()
         self._under_way = {
             index: _Seen(sighting, now)
             for index, sighting in self._queue.sightings(self._job.job_id).items()
-            if index not in done
+            if index not in self._tally
         }
-        skip = frozenset(done | self._under_way.keys() | {parked.index for parked in self._parked})
-        self._todo, self._lost = (batch for batch in self._ledger.plan() if batch.index not in skip), []
+        skip = self._under_way.keys() | {parked.index for parked in self._parked}
+        unsent = (batch for batch in self._ledger.plan() if batch.index not in skip and batch.index not in self._tally)
+        self._todo, self._lost = unsent, []
         self._leading = True
 
     def _look(self, sightings: dict[int, Sighting]) -> None:
@@ -127,7 +127,7 @@ class Dispatcher:
         counts = self._tally.counts
         seen = counts.documents + counts.rejected_total
         # until the end, what the rest may hold is estimated: a job stops early only if it would even if the rest were clean
-        ended = len(self._tally.committed) == self._job.batches
+        ended = self._tally.committed == self._job.batches
         share = 1.0 if ended or not counts.input_bytes else counts.input_bytes / self._job.source_bytes
         if counts.damaged > self._job.max_rejected * seen / min(share, 1.0):
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.rejected.items())
@@ -154,8 +154,8 @@ class Dispatcher:
         if self._parked:
             self.outcome = Outcome.PARKED
             return
-        manifest = self._ledger.seal(self._job)
-        page = render(self._job, manifest, self._ledger.entries())
+        totals = self._ledger.seal(self._job)
+        page = render(self._job, totals, self._ledger.entries())
         storage.put(self._ledger.url("report.html"), page.encode())
         self._queue.clear(self._job.job_id)
         self.outcome = Outcome.SEALED
@@ -165,7 +165,7 @@ class Dispatcher:
         progress = Progress(
             job=self._job,
             sealed=self.outcome is Outcome.SEALED,
-            committed=len(self._tally.committed),
+            committed=self._tally.committed,
             counts=self._tally.counts,
             under_way=under_way,
             parked=tuple(self._parked),

@@ -14,7 +14,6 @@ from tokenmill.job import (
     FileDigest,
     Job,
     JobSpec,
-    Manifest,
     ParkedBatch,
     Run,
     ShardEntry,
@@ -22,6 +21,7 @@ from tokenmill.job import (
     TokenizerRef,
 )
 from tokenmill.ledger import Ledger
+from tokenmill.manifest import Manifest
 
 
 def job(batches: int, job_id: str = "0123456789abcdef") -> Job:
@@ -66,9 +66,11 @@ def test_a_seal_sums_up_the_entries_and_holds_nothing_of_the_run(tmp_path: Path)
     ledger = Ledger(str(tmp_path))
     for index in range(3):
         ledger.commit(entry(index))
-    manifest = ledger.seal(job(3))
-    assert (manifest.documents, manifest.tokens, manifest.rejected) == (6, 33, 3)
-    assert ledger.manifest() == manifest
+    assert not ledger.is_sealed()
+    totals = ledger.seal(job(3))
+    assert (totals.documents, totals.tokens, totals.rejected) == (6, 33, 3)
+    assert ledger.is_sealed()
+    assert ledger.totals() == totals
     text = (tmp_path / "manifest.json").read_text()
     assert "worker" not in text
     assert "seconds" not in text
