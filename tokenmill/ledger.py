@@ -6,6 +6,8 @@ when, its entry exists; the entry is written after every other file of the batch
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -73,17 +75,15 @@ class Ledger:
 
     def write_plan(self, batches: Iterable[Batch]) -> None:
         """Write the plan, a row group at a time, so that a plan of any length takes constant memory."""
-        sink = pa.BufferOutputStream()
-        with pq.ParquetWriter(sink, PLAN_SCHEMA, compression="zstd") as writer:
-            group: list[Batch] = []
-            for batch in batches:
-                group.append(batch)
-                if len(group) == PLAN_GROUP:
+        file, remaining = storage.AtomicFile(self.url("plan.parquet")), iter(batches)
+        try:
+            # all that pyarrow does with a file is to write and to ask whether it is closed
+            with pq.ParquetWriter(cast("BinaryIO", file), PLAN_SCHEMA, compression="zstd") as writer:
+                while group := list(islice(remaining, PLAN_GROUP)):
                     writer.write_table(_plan_table(group))
-                    group = []
-            if group:
-                writer.write_table(_plan_table(group))
-        storage.put(self.url("plan.parquet"), sink.getvalue().to_pybytes())
+            file.publish("plan.parquet")
+        finally:
+            file.discard()
 
     def batch(self, index: int) -> Batch:
         """One planned batch; neighbours are kept, since a worker asks for one after the other."""

@@ -106,6 +106,11 @@ class AtomicFile:
         except OSError as error:
             raise _writing(error, self._target) from error
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more can be written; pyarrow asks."""
+        return self._file.closed
+
     def write(self, data: bytes | memoryview) -> None:
         """Append bytes."""
         try:

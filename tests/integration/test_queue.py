@@ -160,9 +160,7 @@ def test_a_sealed_job_is_known_by_its_manifest_without_reading_it(broker: str, c
     assert (progress.sealed, dispatcher.outcome) == (True, Outcome.SEALED)
 
 
-def test_an_entry_beyond_the_plan_is_not_counted_and_refuses_the_seal(
-    broker: str, client: redis.Redis, ledger: Ledger
-) -> None:
+def test_an_entry_beyond_the_plan_is_not_counted_and_refuses_the_seal(broker: str, client: redis.Redis, ledger: Ledger) -> None:
     for index in (*range(40), 1_000_000_000_000):
         ledger.commit(entry(index))
     with pytest.raises(JobError, match="cannot be sealed: 41 of 40 batches have an entry"):
