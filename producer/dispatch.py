@@ -20,7 +20,7 @@ from tokenmill.job import Batch, ParkedBatch
 from tokenmill.ledger import Ledger
 from tokenmill.report import render
 
-#: Seconds between two looks.
+#: Seconds from one look to the next, unless the look itself takes longer.
 TICK = 0.2
 #: A batch whose sighting stands still this long has lost its worker: those beat every second.
 STALE = 20.0
@@ -187,7 +187,7 @@ def follow(
     """
     moved, last = time.monotonic(), None
     while dispatcher.outcome is None:
-        trouble = ""
+        trouble, began = "", time.monotonic()
         try:
             progress = dispatcher.tick()
         except TransientError as error:
@@ -207,5 +207,5 @@ def follow(
                     f"What is done is kept; run the same command again when that is mended."
                 )
         if dispatcher.outcome is None:
-            time.sleep(TICK)
+            time.sleep(max(0.0, began + TICK - time.monotonic()))
     return dispatcher.outcome
