@@ -242,7 +242,7 @@ def inspect(
         if as_json:
             typer.echo(dataset.manifest.to_json().decode(), nl=False)
         else:
-            display.sealed(dataset.manifest, output, None)
+            display.sealed(dataset.manifest, len(dataset.manifest.shards), output, None)
         return
     if document >= len(dataset):
         raise UsageError(f"{output} holds {len(dataset):,} documents, 0 to {len(dataset) - 1:,}.")
@@ -338,10 +338,11 @@ def _conclude(prepared: "Prepared", outcome: "Outcome", seconds: float) -> None:
         parked_in = prepared.ledger.url("parked")
         typer.echo(f"tokenmill: sealing is impossible; everything else is committed. See {parked_in}.", err=True)
         raise typer.Exit(Exit.PARKED)
-    manifest = prepared.ledger.manifest()
-    assert manifest is not None
+    totals = prepared.ledger.totals()
+    assert totals is not None
     # a rate would not be this run's where an earlier one did part of the work
-    display.sealed(manifest, prepared.ledger.output, None if prepared.resumed else seconds)
+    disabled = prepared.ledger.disabled_engines().values()
+    display.sealed(totals, prepared.job.batches, prepared.ledger.output, None if prepared.resumed else seconds, disabled)
 
 
 def _broker() -> str:

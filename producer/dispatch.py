@@ -16,11 +16,11 @@ from producer.progress import Pace, Progress, Tally, observe
 from producer.queue import BatchQueue, Sighting
 from tokenmill import storage
 from tokenmill.errors import JobError, TransientError
-from tokenmill.job import Batch, ParkedBatch
+from tokenmill.job import Batch, DisabledEngine, ParkedBatch
 from tokenmill.ledger import Ledger
 from tokenmill.report import render
 
-#: Seconds between two looks.
+#: Seconds from one look to the next, unless the look itself takes longer.
 TICK = 0.2
 #: A batch whose sighting stands still this long has lost its worker: those beat every second.
 STALE = 20.0
@@ -55,7 +55,7 @@ class Dispatcher:
         self._parked: list[ParkedBatch] = []
         self._pace = Pace()
         self._leading = False
-        self._disabled: frozenset[str] = frozenset()
+        self._disabled: dict[str, DisabledEngine] = {}
         #: How the job ended; None while it runs.
         self.outcome: Outcome | None = None
 
@@ -65,7 +65,7 @@ class Dispatcher:
         Raises JobError when the job must stop, TransientError when storage or broker are away: then tick again later.
         """
         try:
-            if self._ledger.manifest() is not None:
+            if self._ledger.is_sealed():
                 self.outcome = Outcome.SEALED
                 return observe(self._tally, {}, self._pace)
             if not self._queue.lead(self._job.job_id):
@@ -86,16 +86,16 @@ class Dispatcher:
     def _take_over(self) -> None:
         """Learn from the ledger what is done and from Redis what is under way."""
         self._tally.refresh()
-        done = self._tally.committed
         self._parked = self._ledger.parked()
         now = time.monotonic()
         self._under_way = {
             index: _Seen(sighting, now)
             for index, sighting in self._queue.sightings(self._job.job_id).items()
-            if index not in done
+            if index not in self._tally
         }
-        skip = frozenset(done | self._under_way.keys() | {parked.index for parked in self._parked})
-        self._todo, self._lost = (batch for batch in self._ledger.plan() if batch.index not in skip), []
+        skip = self._under_way.keys() | {parked.index for parked in self._parked}
+        unsent = (batch for batch in self._ledger.plan() if batch.index not in skip and batch.index not in self._tally)
+        self._todo, self._lost = unsent, []
         self._leading = True
 
     def _look(self, sightings: dict[int, Sighting]) -> None:
@@ -127,10 +127,10 @@ class Dispatcher:
 
     def _distrust(self) -> None:
         """Take back every batch done by an engine that was found wrong since: its other ids may be wrong too."""
-        disabled = self._ledger.disabled_engines().keys()
+        disabled = self._ledger.disabled_engines()
         if disabled == self._disabled:
             return
-        self._disabled = frozenset(disabled)
+        self._disabled = disabled
         for entry in self._ledger.entries():
             if entry.run.engine_name in self._disabled:
                 self._ledger.revoke(entry.index)
@@ -145,7 +145,7 @@ class Dispatcher:
         counts = self._tally.counts
         seen = counts.documents + counts.rejected_total
         # until the end, what the rest may hold is estimated: a job stops early only if it would even if the rest were clean
-        ended = len(self._tally.committed) == self._job.batches
+        ended = self._tally.committed == self._job.batches
         share = 1.0 if ended or not counts.input_bytes else counts.input_bytes / self._job.source_bytes
         if counts.damaged > self._job.max_rejected * seen / min(share, 1.0):
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.rejected.items())
@@ -169,13 +169,13 @@ class Dispatcher:
 
     def _end(self) -> None:
         """Everything is done or parked: seal, unless something is parked."""
-        if self._ledger.disabled_engines().keys() != self._disabled:
+        if self._ledger.disabled_engines() != self._disabled:
             return  # found wrong since this tick began, and before the last batch was committed: the next tick sees to it
         if self._parked:
             self.outcome = Outcome.PARKED
             return
-        manifest = self._ledger.seal(self._job)
-        page = render(self._job, manifest, self._ledger.entries())
+        totals = self._ledger.seal(self._job)
+        page = render(self._job, totals, self._ledger.entries())
         storage.put(self._ledger.url("report.html"), page.encode())
         self._queue.clear(self._job.job_id)
         self.outcome = Outcome.SEALED
@@ -185,10 +185,11 @@ class Dispatcher:
         progress = Progress(
             job=self._job,
             sealed=self.outcome is Outcome.SEALED,
-            committed=len(self._tally.committed),
+            committed=self._tally.committed,
             counts=self._tally.counts,
             under_way=under_way,
             parked=tuple(self._parked),
+            disabled=tuple(self._disabled.values()),
         )
         return replace(progress, pace=self._pace(progress.input_bytes))
 
@@ -207,7 +208,7 @@ def follow(
     """
     moved, last = time.monotonic(), None
     while dispatcher.outcome is None:
-        trouble = ""
+        trouble, began = "", time.monotonic()
         try:
             progress = dispatcher.tick()
         except TransientError as error:
@@ -227,5 +228,5 @@ def follow(
                     f"What is done is kept; run the same command again when that is mended."
                 )
         if dispatcher.outcome is None:
-            time.sleep(TICK)
+            time.sleep(max(0.0, began + TICK - time.monotonic()))
     return dispatcher.outcome

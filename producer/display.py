@@ -6,6 +6,7 @@ Everything live goes to stderr; results go to stdout. Not a terminal: no bar, a 
 import json
 import sys
 import time
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,7 +18,8 @@ from rich.text import Text
 
 from producer.prepare import Prepared
 from producer.progress import Progress
-from tokenmill.job import Manifest
+from tokenmill.job import DisabledEngine
+from tokenmill.manifest import Totals
 
 #: Seconds between lines where there is no terminal.
 QUIET_PERIOD = 10.0
@@ -43,6 +45,7 @@ def bar(progress: Progress) -> RenderableType:
     waits = sorted({sighting.waiting_for for sighting in progress.running.values() if sighting.waiting_for})
     rows += [Text(f"waiting: {reason}", style="yellow") for reason in waits]
     rows += [Text(f"parked {batch.index:06d}: {batch.reason}", style="red") for batch in progress.parked[:3]]
+    rows += [Text(disabled.says(), style="yellow") for disabled in progress.disabled]
     return Group(*rows)
 
 
@@ -105,20 +108,22 @@ def introduce(prepared: Prepared) -> None:
         print(f"resuming   {prepared.resumed:,} of {job.batches:,} batches are done already", file=sys.stderr)
 
 
-def sealed(manifest: Manifest, output: str, seconds: float | None) -> None:
+def sealed(totals: Totals, shards: int, output: str, seconds: float | None, disabled: Iterable[DisabledEngine] = ()) -> None:
     """The summary of a sealed job, on stdout."""
     table = Table.grid(padding=(0, 2))
-    table.add_row("documents", f"{manifest.documents:,}")
-    table.add_row("tokens", f"{manifest.tokens:,}")
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in manifest.rejected_by_reason.items())
-    table.add_row("rejected", f"{manifest.rejected:,}" + (f"  ({reasons})" if reasons else ""))
-    if manifest.documents_with_special_tokens:
-        what = {"text": "kept as text", "parse": "parsed", "reject": "rejected"}[manifest.special_tokens.value]
-        table.add_row("special", f"{manifest.documents_with_special_tokens:,} documents hold a special token's string, {what}")
-    table.add_row("shards", f"{len(manifest.shards):,} ({manifest.format}, {manifest.dtype})")
+    table.add_row("documents", f"{totals.documents:,}")
+    table.add_row("tokens", f"{totals.tokens:,}")
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in totals.rejected_by_reason.items())
+    table.add_row("rejected", f"{totals.rejected:,}" + (f"  ({reasons})" if reasons else ""))
+    if totals.documents_with_special_tokens:
+        what = {"text": "kept as text", "parse": "parsed", "reject": "rejected"}[totals.special_tokens.value]
+        table.add_row("special", f"{totals.documents_with_special_tokens:,} documents hold a special token's string, {what}")
+    table.add_row("shards", f"{shards:,} ({totals.format}, {totals.dtype})")
     if seconds:
-        rate = f"{manifest.text_bytes / 1e6 / seconds:.1f} MB/s, {manifest.tokens / seconds / 1e6:.2f} M tokens/s"
+        rate = f"{totals.text_bytes / 1e6 / seconds:.1f} MB/s, {totals.tokens / seconds / 1e6:.2f} M tokens/s"
         table.add_row("speed", f"{rate}, start-up included")
+    for engine in disabled:
+        table.add_row("engine", Text(engine.says(), style="yellow"))
     out.print(Text.assemble(("sealed", "bold green"), f" {output}", f" in {duration(seconds)}" if seconds else ""))
     out.print(table)
 

@@ -125,7 +125,7 @@ def run_here(
     note: Callable[[str], None],
 ) -> Outcome:
     """Drive a prepared job to its end on this machine, with a private broker unless one is given."""
-    if prepared.ledger.manifest() is not None:
+    if prepared.ledger.is_sealed():
         return Outcome.SEALED
     with ExitStack() as stack:
         url = broker or stack.enter_context(PrivateBroker()).url

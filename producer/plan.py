@@ -58,7 +58,7 @@ def _pieces(file: Plannable, spec: JobSpec) -> Iterator[Span]:
             yield Span(url=file.url, cut=cut, start=group, stop=group + 1, bytes=size)
     elif cut is Cut.BYTES:
         ranges = max(1, round(file.size / spec.batch_bytes))
-        ends = [file.size * number // ranges for number in range(ranges + 1)]
+        ends = (file.size * number // ranges for number in range(ranges + 1))
         for start, stop in pairwise(ends):
             yield Span(url=file.url, cut=cut, start=start, stop=stop, bytes=stop - start)
     else:

@@ -8,7 +8,7 @@ from typing import Any
 import redis
 
 from producer.queue import BatchQueue, Sighting
-from tokenmill.job import Counts, Job, ParkedBatch, ShardEntry
+from tokenmill.job import Counts, DisabledEngine, Job, ParkedBatch, ShardEntry
 from tokenmill.ledger import Ledger
 
 #: Seconds of history that the pace is taken from.
@@ -28,6 +28,8 @@ class Progress:
     #: Batches under way, by index.
     under_way: dict[int, Sighting]
     parked: tuple[ParkedBatch, ...]
+    #: Engines that the live check found wrong.
+    disabled: tuple[DisabledEngine, ...] = ()
     #: Source bytes per second; None until there is something to measure.
     pace: float | None = None
 
@@ -76,6 +78,7 @@ class Progress:
             "seconds_left": self.seconds_left,
             "running": {f"{index:06d}": asdict(sighting) for index, sighting in sorted(self.running.items())},
             "parked": {f"{batch.index:06d}": batch.reason for batch in self.parked},
+            "disabled_engines": {disabled.engine: disabled.says() for disabled in self.disabled},
         }
 
 
@@ -96,25 +99,32 @@ class Pace:
         return (input_bytes - before) / seconds if seconds > 0.5 and input_bytes > before else None
 
 
-@dataclass(slots=True)
 class Tally:
     """The sums over a ledger's entries; each entry is read once."""
 
-    ledger: Ledger
-    counts: Counts = field(default_factory=Counts)
-    #: Indexes of the batches that are in the sums.
-    committed: set[int] = field(default_factory=set)
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.counts = Counts()
+        #: How many batches are in the sums.
+        self.committed = 0
+        # one byte for each planned batch; a set of a million numbers takes 66 MB
+        self._taken = bytearray(ledger.job().batches)
+
+    def __contains__(self, batch: int) -> bool:
+        """Whether a batch is in the sums."""
+        return batch < len(self._taken) and bool(self._taken[batch])
 
     def add(self, entry: ShardEntry) -> None:
-        """Take one entry into the sums, once."""
-        if entry.index not in self.committed:
-            self.committed.add(entry.index)
+        """Take one entry into the sums, once; one beyond the plan never, and sealing refuses it."""
+        if entry.index < len(self._taken) and entry.index not in self:
+            self._taken[entry.index] = True
+            self.committed += 1
             self.counts += entry.counts
 
     def refresh(self) -> None:
         """Read what was committed since."""
         for index in self.ledger.committed():
-            if index not in self.committed and (entry := self.ledger.entry(index)) is not None:
+            if index not in self and (entry := self.ledger.entry(index)) is not None:
                 self.add(entry)
 
 
@@ -124,11 +134,12 @@ def observe(tally: Tally, sightings: dict[int, Sighting], pace: Pace) -> Progres
     ledger = tally.ledger
     progress = Progress(
         job=ledger.job(),
-        sealed=ledger.manifest() is not None,
-        committed=len(tally.committed),
+        sealed=ledger.is_sealed(),
+        committed=tally.committed,
         counts=tally.counts,
         under_way=sightings,
         parked=tuple(ledger.parked()),
+        disabled=tuple(ledger.disabled_engines().values()),
     )
     return replace(progress, pace=pace(progress.input_bytes))
 

@@ -267,37 +267,3 @@ class ParkedBatch(Record):
     details: str = ""
     attempts: int
     worker: str
-
-
-class Shard(Record):
-    """One row of the manifest's shard table."""
-
-    index: int
-    files: tuple[FileDigest, ...]
-    tokens: int
-    documents: int
-    rejected: int
-
-
-class Manifest(Record):
-    """`manifest.json`: the seal. Totals and shard table, and only what the job determines."""
-
-    version: Literal[1] = VERSION
-    job_id: str
-    tokenizer: TokenizerRef
-    format: str
-    dtype: str
-    bos_token: str | None
-    bos_id: int | None
-    eos_token: str | None
-    eos_id: int | None
-    special_tokens: SpecialTokens
-    tokens: int
-    documents: int
-    rejected: int
-    rejected_by_reason: dict[str, int]
-    documents_with_special_tokens: int
-    input_bytes: int
-    text_bytes: int
-    document_lengths: tuple[int, ...]
-    shards: tuple[Shard, ...]

@@ -6,13 +6,16 @@ when, its entry exists; the entry is written after every other file of the batch
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tokenmill import storage
 from tokenmill.errors import JobError, UsageError
-from tokenmill.job import Batch, Counts, Cut, DisabledEngine, Job, Manifest, ParkedBatch, Shard, ShardEntry, Span
+from tokenmill.job import Batch, Counts, Cut, DisabledEngine, Job, ParkedBatch, ShardEntry, Span
+from tokenmill.manifest import Manifest, Shard, Totals, read_totals, stream, totals_of
 
 #: Batches per row group of the plan: what one look-up reads, and what a planner holds in memory.
 PLAN_GROUP = 1024
@@ -72,17 +75,15 @@ class Ledger:
 
     def write_plan(self, batches: Iterable[Batch]) -> None:
         """Write the plan, a row group at a time, so that a plan of any length takes constant memory."""
-        sink = pa.BufferOutputStream()
-        with pq.ParquetWriter(sink, PLAN_SCHEMA, compression="zstd") as writer:
-            group: list[Batch] = []
-            for batch in batches:
-                group.append(batch)
-                if len(group) == PLAN_GROUP:
+        file, remaining = storage.AtomicFile(self.url("plan.parquet")), iter(batches)
+        try:
+            # all that pyarrow does with a file is to write and to ask whether it is closed
+            with pq.ParquetWriter(cast("BinaryIO", file), PLAN_SCHEMA, compression="zstd") as writer:
+                while group := list(islice(remaining, PLAN_GROUP)):
                     writer.write_table(_plan_table(group))
-                    group = []
-            if group:
-                writer.write_table(_plan_table(group))
-        storage.put(self.url("plan.parquet"), sink.getvalue().to_pybytes())
+            file.publish("plan.parquet")
+        finally:
+            file.discard()
 
     def batch(self, index: int) -> Batch:
         """One planned batch; neighbours are kept, since a worker asks for one after the other."""
@@ -119,7 +120,7 @@ class Ledger:
 
     def committed(self) -> list[int]:
         """The indexes of all batches that are done, sorted."""
-        return _indexes(storage.names(self.url("entries")), ".json")
+        return sorted(_index(name) for name in storage.each_name(self.url("entries")))
 
     # -- what was given up ---------------------------------------------------------------------------------------------
 
@@ -162,57 +163,46 @@ class Ledger:
 
     # -- the seal ------------------------------------------------------------------------------------------------------
 
+    def is_sealed(self) -> bool:
+        return storage.exists(self.url("manifest.json"))
+
+    def totals(self) -> Totals | None:
+        """What the sealed job holds, without its shards; None while it is not sealed."""
+        if not self.is_sealed():
+            return None
+        with storage.open_input(self.url("manifest.json")) as file:
+            return read_totals(file, self.url("manifest.json"))
+
     def manifest(self) -> Manifest | None:
         """The manifest; None while the job is not sealed."""
         url = self.url("manifest.json")
-        return Manifest.from_json(storage.read(url), url) if storage.exists(url) else None
+        return Manifest.from_json(storage.read(url), url) if self.is_sealed() else None
 
-    def seal(self, job: Job) -> Manifest:
+    def seal(self, job: Job) -> Totals:
         """Sum up all entries, write the manifest, and sweep away what killed writers left.
 
         Raises JobError if an entry is missing or belongs to another job: then nothing is sealed.
         """
-        entries = list(self.entries())
-        strange = [entry.index for entry in entries if entry.job_id != job.job_id]
-        if strange or [entry.index for entry in entries] != list(range(job.batches)):
-            raise JobError(
-                f"{self.output} cannot be sealed: {len(entries)} of {job.batches} batches have an entry, "
-                f"{len(strange)} of them of another job. Run the same command again, or into an empty folder."
-            )
-        total = sum((entry.counts for entry in entries), Counts())
-        manifest = Manifest(
-            job_id=job.job_id,
-            tokenizer=job.tokenizer,
-            format=job.spec.format,
-            dtype=job.spec.dtype,
-            bos_token=job.spec.bos_token,
-            bos_id=job.bos_id,
-            eos_token=job.spec.eos_token,
-            eos_id=job.eos_id,
-            special_tokens=job.spec.special_tokens,
-            tokens=total.tokens,
-            documents=total.documents,
-            rejected=total.rejected_total,
-            rejected_by_reason=total.rejected,
-            documents_with_special_tokens=total.with_special_tokens,
-            input_bytes=total.input_bytes,
-            text_bytes=total.text_bytes,
-            document_lengths=total.lengths,
-            shards=tuple(
-                Shard(
-                    index=entry.index,
-                    files=entry.files,
-                    tokens=entry.counts.tokens,
-                    documents=entry.counts.documents,
-                    rejected=entry.counts.rejected_total,
+        # The totals stand before the table, so its rows wait on disk: each entry is read once, and what is summed is listed.
+        with storage.scratch(self.output) as rows:
+            counts, found, strange, complete = Counts(), 0, 0, True
+            for entry in self.entries():
+                counts += entry.counts
+                strange += entry.job_id != job.job_id
+                complete = complete and entry.index == found
+                found += 1
+                rows.write(Shard.of(entry).model_dump_json().encode() + b"\n")
+            if strange or not complete or found != job.batches:
+                raise JobError(
+                    f"{self.output} cannot be sealed: {found} of {job.batches} batches have an entry, "
+                    f"{strange} of them of another job. Run the same command again, or into an empty folder."
                 )
-                for entry in entries
-            ),
-        )
-        for folder in ("", "shards", "entries", "rejected", "parked"):
-            storage.sweep(self.url(folder))
-        storage.put(self.url("manifest.json"), manifest.to_json())
-        return manifest
+            rows.seek(0)
+            for folder in ("", "shards", "entries", "rejected", "parked"):
+                storage.sweep(self.url(folder))
+            totals = totals_of(job, counts)
+            storage.put(self.url("manifest.json"), stream(totals, map(Shard.model_validate_json, rows)))
+        return totals
 
 
 def _plan_table(batches: list[Batch]) -> pa.Table:
@@ -235,11 +225,8 @@ def _batches(table: pa.Table) -> list[Batch]:
     ]
 
 
-def _indexes(file_names: list[str], suffix: str) -> list[int]:
-    indexes = []
-    for name in file_names:
-        stem = name.removesuffix(suffix)
-        if not stem.isdecimal():
-            raise JobError(f"entries/{name} is no entry of tokenmill. Move it out of the output folder.")
-        indexes.append(int(stem))
-    return sorted(indexes)
+def _index(name: str) -> int:
+    stem = name.removesuffix(".json")
+    if not stem.isdecimal():
+        raise JobError(f"entries/{name} is no entry of tokenmill. Move it out of the output folder.")
+    return int(stem)

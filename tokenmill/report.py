@@ -1,14 +1,15 @@
 """`report.html`: a sealed job on one page for people. Self-contained, light and dark, no script.
 
-Comes in: the job, its manifest, its entries. Goes out: HTML text.
+Comes in: the job, its totals, its entries. Goes out: HTML text.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from html import escape
 from string import Template
 
-from tokenmill.job import Job, Manifest, ShardEntry
+from tokenmill.job import Job, ShardEntry
+from tokenmill.manifest import Totals
 
 PAGE = Template("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -36,37 +37,39 @@ $workers</table><p class="sub">Seconds by stage, all workers: $stages.</p>
 """)
 
 
-def render(job: Job, manifest: Manifest, entries: Iterable[ShardEntry]) -> str:
+def render(job: Job, totals: Totals, entries: Iterable[ShardEntry]) -> str:
     """The page of a sealed job."""
     seconds: dict[str, float] = defaultdict(float)
     stages: dict[str, float] = defaultdict(float)
     text: dict[str, int] = defaultdict(int)
     batches: dict[str, int] = defaultdict(int)
+    engines: Counter[str] = Counter()
     for entry in entries:
         worker = entry.run.worker
         seconds[worker] += entry.run.seconds
         text[worker] += entry.counts.text_bytes
         batches[worker] += 1
+        engines[entry.run.engine] += 1
         for stage, spent in entry.run.stages.items():
             stages[stage] += spent
     tiles = {
-        "tokens": f"{manifest.tokens:,}",
-        "documents": f"{manifest.documents:,}",
-        "rejected": f"{manifest.rejected:,}",
-        "text": f"{manifest.text_bytes / 1e6:,.1f} MB",
-        "bytes per token": f"{manifest.text_bytes / manifest.tokens:.2f}" if manifest.tokens else "–",
-        "shards": f"{len(manifest.shards):,}",
+        "tokens": f"{totals.tokens:,}",
+        "documents": f"{totals.documents:,}",
+        "rejected": f"{totals.rejected:,}",
+        "text": f"{totals.text_bytes / 1e6:,.1f} MB",
+        "bytes per token": f"{totals.text_bytes / totals.tokens:.2f}" if totals.tokens else "–",
+        "shards": f"{job.batches:,}",
     }
     rates = {worker: text[worker] / 1e6 / seconds[worker] if seconds[worker] else 0.0 for worker in sorted(seconds)}
     return PAGE.substitute(
         name=escape(job.name),
         job_id=job.job_id,
         tiles="".join(f'<div class="tile">{label}<b>{value}</b></div>' for label, value in tiles.items()),
-        lengths=_bars(_lengths(manifest.document_lengths)),
-        rejected=_rejected(manifest),
+        lengths=_bars(_lengths(totals.document_lengths)),
+        rejected=_rejected(totals),
         workers=_bars([(escape(w), f'{batches[w]:,}</td><td class="n">{rate:,.1f}', rate) for w, rate in rates.items()]),
         stages=", ".join(f"{stage} {spent:,.1f}" for stage, spent in stages.items()),
-        identity=_identity(job, manifest),
+        identity=_identity(job, totals, engines),
     )
 
 
@@ -89,23 +92,24 @@ def _bars(rows: list[tuple[str, str, float]]) -> str:
     )
 
 
-def _rejected(manifest: Manifest) -> str:
-    if not manifest.rejected:
+def _rejected(totals: Totals) -> str:
+    if not totals.rejected:
         return "<p>None.</p>"
-    rows = [(escape(reason), f"{count:,}", float(count)) for reason, count in manifest.rejected_by_reason.items()]
+    rows = [(escape(reason), f"{count:,}", float(count)) for reason, count in totals.rejected_by_reason.items()]
     return f"<table>{_bars(rows)}</table><p>Each one stands in <code>rejected/</code>.</p>"
 
 
-def _identity(job: Job, manifest: Manifest) -> str:
-    tokenizer = manifest.tokenizer
-    holding = f"{manifest.documents_with_special_tokens:,} documents hold some"
+def _identity(job: Job, totals: Totals, engines: Counter[str]) -> str:
+    tokenizer = totals.tokenizer
+    holding = f"{totals.documents_with_special_tokens:,} documents hold some"
     rows = {
         "tokenizer": f"{tokenizer.name} ({tokenizer.revision or 'file'}), {tokenizer.vocab_size:,} ids",
         "sha256 of tokenizer.json": tokenizer.sha256,
-        "BOS, EOS": f"{manifest.bos_token or 'none'}, {manifest.eos_token or 'none'}",
-        "special tokens in text": f"{manifest.special_tokens.value}; {holding}",
-        "engine": f"{job.engine.name} {job.engine.version}: {job.engine.reason}",
-        "shards": f"{manifest.format}, {manifest.dtype}",
+        "BOS, EOS": f"{totals.bos_token or 'none'}, {totals.eos_token or 'none'}",
+        "special tokens in text": f"{totals.special_tokens.value}; {holding}",
+        "engine chosen": f"{job.engine.name} {job.engine.version}: {job.engine.reason}",
+        "batches by engine": ", ".join(f"{engine}: {count:,}" for engine, count in sorted(engines.items())) or "none",
+        "shards": f"{totals.format}, {totals.dtype}",
         "sources": ", ".join(job.spec.sources),
         "versions": ", ".join(f"{name} {version}" for name, version in job.versions.items()),
     }

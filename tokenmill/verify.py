@@ -13,8 +13,9 @@ import numpy as np
 from tokenmill import documents, storage
 from tokenmill.engines import Encoder
 from tokenmill.errors import TokenmillError
-from tokenmill.job import Batch, Job, Manifest, Shard
+from tokenmill.job import Batch, Job
 from tokenmill.ledger import Ledger
+from tokenmill.manifest import Manifest, Shard
 from tokenmill.pipeline import screen
 from tokenmill.reader import TokenDataset
 from tokenmill.tokenizers import Model

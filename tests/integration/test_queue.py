@@ -152,6 +152,22 @@ def test_a_parked_batch_makes_sealing_impossible(broker: str, client: redis.Redi
     assert ledger.manifest() is None
 
 
+def test_a_sealed_job_is_known_by_its_manifest_without_reading_it(broker: str, client: redis.Redis, ledger: Ledger) -> None:
+    """A million shards make a manifest of hundreds of MB, and a dispatcher asks five times a second."""
+    Path(ledger.url("manifest.json")).write_text("as good as any, until somebody reads it")
+    dispatcher = Dispatcher(ledger, BatchQueue(broker))
+    progress = dispatcher.tick()
+    assert (progress.sealed, dispatcher.outcome) == (True, Outcome.SEALED)
+
+
+def test_an_entry_beyond_the_plan_is_not_counted_and_refuses_the_seal(broker: str, client: redis.Redis, ledger: Ledger) -> None:
+    for index in (*range(40), 1_000_000_000_000):
+        ledger.commit(entry(index))
+    with pytest.raises(JobError, match="cannot be sealed: 41 of 40 batches have an entry"):
+        Dispatcher(ledger, BatchQueue(broker)).tick()
+    assert ledger.totals() is None
+
+
 def test_trouble_of_the_whole_job_stops_it(broker: str, client: redis.Redis, ledger: Ledger) -> None:
     ledger.park(ParkedBatch(job_id="j", index=0, stops_job=True, reason="wrong tokenizer", attempts=1, worker="w"))
     with pytest.raises(JobError, match="batch 000000 stopped the job: wrong tokenizer"):

@@ -1,5 +1,7 @@
 """The ledger says what is done, and seals only what is complete."""
 
+import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,6 @@ from tokenmill.job import (
     FileDigest,
     Job,
     JobSpec,
-    Manifest,
     ParkedBatch,
     Run,
     ShardEntry,
@@ -22,6 +23,7 @@ from tokenmill.job import (
     TokenizerRef,
 )
 from tokenmill.ledger import Ledger
+from tokenmill.manifest import Manifest
 
 
 def job(batches: int, job_id: str = "0123456789abcdef") -> Job:
@@ -62,13 +64,39 @@ def test_the_plan_comes_back_as_written_across_row_groups(tmp_path: Path, monkey
     assert [ledger.batch(i) for i in (9, 0, 4)] == [batches[9], batches[0], batches[4]]
 
 
+def test_a_plan_takes_the_memory_of_one_row_group(tmp_path: Path) -> None:
+    span = Span(url="/c/a.jsonl", cut=Cut.BYTES, start=0, stop=5, bytes=5)
+    ledger, peaks = Ledger(str(tmp_path)), []
+    for batches in (ledger_module.PLAN_GROUP, 10 * ledger_module.PLAN_GROUP):
+        tracemalloc.start()
+        ledger.write_plan(Batch(index=i, spans=(span,)) for i in range(batches))
+        assert sum(1 for _ in ledger.plan()) == batches
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0]
+
+
+def test_a_plan_that_fails_half_way_is_no_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "PLAN_GROUP", 3)
+
+    def batches() -> Iterator[Batch]:
+        yield from (Batch(index=i, spans=()) for i in range(5))
+        raise JobError("a footer is broken")
+
+    with pytest.raises(JobError, match="a footer is broken"):
+        Ledger(str(tmp_path)).write_plan(batches())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_seal_sums_up_the_entries_and_holds_nothing_of_the_run(tmp_path: Path) -> None:
     ledger = Ledger(str(tmp_path))
     for index in range(3):
         ledger.commit(entry(index))
-    manifest = ledger.seal(job(3))
-    assert (manifest.documents, manifest.tokens, manifest.rejected) == (6, 33, 3)
-    assert ledger.manifest() == manifest
+    assert not ledger.is_sealed()
+    totals = ledger.seal(job(3))
+    assert (totals.documents, totals.tokens, totals.rejected) == (6, 33, 3)
+    assert ledger.is_sealed()
+    assert ledger.totals() == totals
     text = (tmp_path / "manifest.json").read_text()
     assert "worker" not in text
     assert "seconds" not in text

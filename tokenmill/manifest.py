@@ -1,0 +1,105 @@
+"""The seal of a job: its totals, then one row for each shard.
+
+Comes in: totals and shard rows. Goes out: `manifest.json`, as a stream, and the records read back. Always holds: the stream
+is byte for byte `Manifest.to_json()`, however many shards there are, and takes the memory of one row; only what the job
+determines stands in it (law 2).
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO, Literal, Self
+
+from tokenmill.job import VERSION, Counts, FileDigest, Job, Record, ShardEntry, SpecialTokens, TokenizerRef
+
+#: Where the totals end and the table begins. No string of a JSON file can hold it, since a line break in one is escaped.
+TABLE = b',\n  "shards": ['
+
+
+class Shard(Record):
+    """One row of the manifest's shard table."""
+
+    index: int
+    files: tuple[FileDigest, ...]
+    tokens: int
+    documents: int
+    rejected: int
+
+    @classmethod
+    def of(cls, entry: ShardEntry) -> Self:
+        """What the manifest keeps of an entry: all but how it was made."""
+        return cls(
+            index=entry.index,
+            files=entry.files,
+            tokens=entry.counts.tokens,
+            documents=entry.counts.documents,
+            rejected=entry.counts.rejected_total,
+        )
+
+
+class Totals(Record):
+    """What a sealed job holds, all shards together."""
+
+    version: Literal[1] = VERSION
+    job_id: str
+    tokenizer: TokenizerRef
+    format: str
+    dtype: str
+    bos_token: str | None
+    bos_id: int | None
+    eos_token: str | None
+    eos_id: int | None
+    special_tokens: SpecialTokens
+    tokens: int
+    documents: int
+    rejected: int
+    rejected_by_reason: dict[str, int]
+    documents_with_special_tokens: int
+    input_bytes: int
+    text_bytes: int
+    document_lengths: tuple[int, ...]
+
+
+class Manifest(Totals):
+    """All of `manifest.json`; a million shards take gigabytes, so whoever needs no shard reads the totals alone."""
+
+    shards: tuple[Shard, ...]
+
+
+def totals_of(job: Job, counts: Counts) -> Totals:
+    """The totals of a job whose batches add up to `counts`."""
+    return Totals(
+        job_id=job.job_id,
+        tokenizer=job.tokenizer,
+        format=job.spec.format,
+        dtype=job.spec.dtype,
+        bos_token=job.spec.bos_token,
+        bos_id=job.bos_id,
+        eos_token=job.spec.eos_token,
+        eos_id=job.eos_id,
+        special_tokens=job.spec.special_tokens,
+        tokens=counts.tokens,
+        documents=counts.documents,
+        rejected=counts.rejected_total,
+        rejected_by_reason=counts.rejected,
+        documents_with_special_tokens=counts.with_special_tokens,
+        input_bytes=counts.input_bytes,
+        text_bytes=counts.text_bytes,
+        document_lengths=counts.lengths,
+    )
+
+
+def stream(totals: Totals, shards: Iterable[Shard]) -> Iterator[bytes]:
+    """The bytes of a manifest, one shard at a time."""
+    yield totals.to_json().removesuffix(b"\n}\n") + TABLE
+    between = b"\n    "
+    for shard in shards:
+        yield between + shard.to_json().rstrip().replace(b"\n", b"\n    ")
+        between = b",\n    "
+    yield b"\n  ]\n}\n" if between.startswith(b",") else b"]\n}\n"
+
+
+def read_totals(file: BinaryIO, where: str) -> Totals:
+    """The totals at the head of a manifest; the table is not read. Raises JobError that names `where`."""
+    head = b""
+    while TABLE not in head and (block := file.read(1 << 16)):
+        head += block
+    return Totals.from_json(head.partition(TABLE)[0] + b"\n}", where)
