@@ -186,7 +186,7 @@ def _columns(job: Job, batch: Batch, encoder: Encoder, meter: Meter) -> Iterator
         holds.append(holds_special)
         rejected += refused
         size += text.nbytes
-        if size >= COLUMN_BYTES:
+        if size >= COLUMN_BYTES // 2:  # what a reader gives is nearly that already: joining two would copy both
             yield _column(texts, holds, rejected, consumed)
             texts, holds, rejected, size = [], [], [], 0
     if texts:

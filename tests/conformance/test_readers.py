@@ -141,6 +141,39 @@ def test_only_the_text_field_has_to_be_sound(line: bytes, tmp_path: Path) -> Non
     assert (texts, rejected) == (["a", "a"], [])
 
 
+@pytest.mark.parametrize(
+    "crossing",
+    [
+        [b'{"text": "a"}{"text": "b"}', b'{"text":', b'"c"}'],
+        [b'{"text": "a"} {"text": "b"}', b'{"more": {}', b', "text": "c"}'],
+        [b'{"text": "a"}{"text": "b"}', b'{"text": "c", "more": [{}', b",{}]}"],
+    ],
+)
+def test_objects_that_do_not_stand_on_a_line_each_are_rejected_however_they_add_up(
+    crossing: list[bytes], tmp_path: Path
+) -> None:
+    """A parser that takes many lines at once sees three sound objects here, on three lines."""
+    path = tmp_path / "corpus.jsonl"
+    path.write_bytes(jsonl(["before"]) + b"\n".join(crossing) + b"\n" + jsonl(["after"]))
+    texts, rejected, _ = read(path, spec())
+    assert texts == ["before", "after"]
+    assert [r.reason for r in rejected] == [Reason.BROKEN_JSON] * 3
+
+
+def test_lines_read_one_by_one_and_at_once_are_the_same_documents(tmp_path: Path) -> None:
+    """One blank line sends a block the slow way; texts, positions and ids must not show it."""
+    path, texts = tmp_path / "corpus.jsonl", [f"text {i} é中😀\n" * (i % 7) for i in range(500)]
+    path.write_bytes(jsonl(texts))
+    span = Span(url=str(path), cut=Cut.WHOLE, start=0, stop=0, bytes=path.stat().st_size)
+    (quick,) = documents.read(span, spec(id_field="id"))
+    path.write_bytes(jsonl(texts) + b" \n")
+    (slow,) = documents.read(span, spec(id_field="id"))
+    assert quick.text.equals(slow.text)
+    assert quick.text.to_pylist() == texts
+    assert quick.positions.tolist() == slow.positions.tolist()
+    assert quick.ids == slow.ids == [str(i) for i in range(500)]
+
+
 def test_damage_in_text_files(tmp_path: Path) -> None:
     path = tmp_path / "latin1.txt"
     path.write_bytes("café".encode("latin-1"))

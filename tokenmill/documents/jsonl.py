@@ -8,6 +8,7 @@ also takes NaN and lone surrogates in other fields, has the last word and gives 
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -15,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tokenmill.documents.contract import Documents, Reason, Rejection, excerpt
+from tokenmill.documents.contract import COLUMN_BYTES, Documents, Reason, Rejection, excerpt
 from tokenmill.documents.records import RawRecord, Stretch, stretches
 from tokenmill.job import JobSpec, Span
 
@@ -26,15 +27,53 @@ class JsonLinesReader:
     """Reads .jsonl, plain or compressed."""
 
     def read(self, span: Span, spec: JobSpec) -> Iterator[Documents]:
-        decoder = _decoder(spec)
+        decoder, gathered = _decoder(spec), _Rows()
         for stretch in stretches(span, b"\n", spec.max_document_bytes):
-            yield _at_once(stretch, span, spec, decoder) or _line_by_line(stretch, span, spec, decoder)
+            rows = _at_once(stretch, spec, decoder) or _line_by_line(stretch, span.url, spec, decoder)
+            gathered.add(rows, len(stretch.data))
+            if gathered.size >= COLUMN_BYTES:
+                yield gathered.documents(span.url, stretch.consumed, spec)
+                gathered = _Rows()
+        if gathered.positions:
+            yield gathered.documents(span.url, span.bytes, spec)
 
 
-def _at_once(stretch: Stretch, span: Span, spec: JobSpec, decoder: msgspec.json.Decoder[Any]) -> Documents | None:
+@dataclass(slots=True)
+class _Rows:
+    """What came of some lines."""
+
+    texts: list[str] = field(default_factory=list)
+    positions: list[NDArray[np.int64]] = field(default_factory=list)
+    ids: list[str | None] = field(default_factory=list)
+    rejected: list[Rejection] = field(default_factory=list)
+    #: Bytes of the lines.
+    size: int = 0
+
+    def add(self, rows: "_Rows", size: int) -> None:
+        """Add the rows of the next lines."""
+        self.texts += rows.texts
+        self.positions += rows.positions
+        self.ids += rows.ids
+        self.rejected += rows.rejected
+        self.size += size
+
+    def documents(self, url: str, consumed: int, spec: JobSpec) -> Documents:
+        """All of it as a column."""
+        return Documents(
+            file=url,
+            text=pa.array(self.texts, pa.large_string()),
+            positions=np.concatenate(self.positions),
+            unit="byte",
+            ids=self.ids if spec.id_field else None,
+            rejected=self.rejected,
+            consumed=consumed,
+        )
+
+
+def _at_once(stretch: Stretch, spec: JobSpec, decoder: msgspec.json.Decoder[Any]) -> _Rows | None:
     """All lines of a stretch in one call; None if any of them needs a closer look."""
-    starts = _object_per_line(stretch.data, spec.max_document_bytes)
-    if stretch.too_long or starts is None:
+    starts = None if stretch.too_long else _object_per_line(stretch.data, spec.max_document_bytes)
+    if starts is None:
         return None
     try:
         rows = decoder.decode_lines(stretch.data)
@@ -42,15 +81,8 @@ def _at_once(stretch: Stretch, span: Span, spec: JobSpec, decoder: msgspec.json.
         return None
     if len(rows) != len(starts):
         return None
-    return Documents(
-        file=span.url,
-        text=pa.array([row.text for row in rows], pa.large_string()),
-        positions=starts + stretch.position,
-        unit="byte",
-        ids=[_name(row.id) for row in rows] if spec.id_field else None,
-        rejected=[],
-        consumed=stretch.consumed,
-    )
+    ids = [_name(row.id) for row in rows] if spec.id_field else []
+    return _Rows([row.text for row in rows], [starts + stretch.position], ids)
 
 
 def _object_per_line(data: bytes, limit: int) -> NDArray[np.int64] | None:
@@ -71,12 +103,10 @@ def _object_per_line(data: bytes, limit: int) -> NDArray[np.int64] | None:
     return starts if (octets[starts] == OPENING).all() and (last == CLOSING).all() else None
 
 
-def _line_by_line(stretch: Stretch, span: Span, spec: JobSpec, decoder: msgspec.json.Decoder[Any]) -> Documents:
+def _line_by_line(stretch: Stretch, url: str, spec: JobSpec, decoder: msgspec.json.Decoder[Any]) -> _Rows:
     """The same with a verdict on every line."""
-    texts: list[str] = []
+    rows = _Rows()
     positions: list[int] = []
-    ids: list[str | None] = []
-    rejected: list[Rejection] = []
     for record in stretch.records(b"\n", spec.max_document_bytes):
         try:
             if record.too_long:
@@ -89,20 +119,13 @@ def _line_by_line(stretch: Stretch, span: Span, spec: JobSpec, decoder: msgspec.
                     continue
                 text, name = _second_look(record.data, spec)
         except _Refused as refused:
-            rejected.append(_rejection(span.url, record, refused))
+            rows.rejected.append(_rejection(url, record, refused))
             continue
-        texts.append(text)
+        rows.texts.append(text)
         positions.append(record.position)
-        ids.append(_name(name))
-    return Documents(
-        file=span.url,
-        text=pa.array(texts, pa.large_string()),
-        positions=np.array(positions, np.int64),
-        unit="byte",
-        ids=ids if spec.id_field else None,
-        rejected=rejected,
-        consumed=stretch.consumed,
-    )
+        rows.ids.append(_name(name))
+    rows.positions.append(np.array(positions, np.int64))
+    return rows
 
 
 class _Refused(Exception):

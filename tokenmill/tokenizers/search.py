@@ -21,14 +21,14 @@ class TextSearch:
     def __init__(self, strings: Iterable[str]) -> None:
         self._whole = tuple(sorted({string.encode() for string in strings if string}))
         self._longest = max(map(len, self._whole), default=0)
-        #: First byte -> length of the beginning -> the beginnings of that length, as numbers.
-        self._beginnings: dict[int, dict[int, NDArray[np.uint32]]] = {}
-        for first in sorted({string[0] for string in self._whole}):
-            words = {string[:WORD] for string in self._whole if string[0] == first}
-            self._beginnings[first] = {
-                length: np.array(sorted(int.from_bytes(w, "little") for w in words if len(w) == length), np.uint32)
-                for length in {len(word) for word in words}
-            }
+        words = {string[:WORD] for string in self._whole}
+        #: Length -> the beginnings of that length, as numbers.
+        self._beginnings = {
+            length: np.array(sorted(int.from_bytes(word, "little") for word in words if len(word) == length), np.uint32)
+            for length in sorted({len(word) for word in words})
+        }
+        self._first = np.zeros(256, dtype=np.bool_)
+        self._first[[word[0] for word in words]] = True
 
     def holds(self, text: pa.LargeStringArray) -> NDArray[np.bool_]:
         """For each document, whether it holds one of the strings. The column has no nulls."""
@@ -39,31 +39,38 @@ class TextSearch:
         assert offsets_buffer is not None
         assert data_buffer is not None
         offsets = np.frombuffer(memoryview(offsets_buffer), np.int64)[text.offset : text.offset + len(text) + 1]
-        if offsets[0] == offsets[-1]:
-            return found
         data = np.frombuffer(memoryview(data_buffer), np.uint8)[offsets[0] : offsets[-1]]
-        for first in self._beginnings:
-            places = self._begun(data, first)
-            # a beginning may run across the end of its document; the whole string must not
-            for place, document in zip(places.tolist(), _documents(places, offsets), strict=True):
-                if not found[document]:
-                    end = min(place + self._longest, int(offsets[document + 1] - offsets[0]))
-                    found[document] = data[place:end].tobytes().startswith(self._whole)
+        places = self._begun(data)
+        # a beginning may run across the end of its document; the whole string must not
+        for place, document in zip(places.tolist(), _documents(places, offsets), strict=True):
+            if not found[document]:
+                end = min(place + self._longest, int(offsets[document + 1] - offsets[0]))
+                found[document] = data[place:end].tobytes().startswith(self._whole)
         return found
 
-    def _begun(self, data: NDArray[np.uint8], first: int) -> NDArray[np.int64]:
-        """The places where a string that begins with this byte may stand."""
-        places = np.flatnonzero(data == first)
+    def _begun(self, data: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """The places where one of the strings may stand."""
+        places = self._first_bytes(data)
         if not len(places):
             return places
         words = np.zeros(len(places), np.uint32)
         begun = np.zeros(len(places), dtype=np.bool_)
-        for length in range(1, WORD + 1):
-            following = data[np.minimum(places + length - 1, len(data) - 1)].astype(np.uint32)
+        for length in range(1, max(self._beginnings) + 1):
+            following = data[np.minimum(places + (length - 1), len(data) - 1)].astype(np.uint32)
             words |= following << np.uint32(8 * (length - 1))
-            if length in self._beginnings[first]:
-                begun |= np.isin(words, self._beginnings[first][length])
+            if length in self._beginnings:
+                begun |= np.isin(words, self._beginnings[length])
         return places[begun]
+
+    def _first_bytes(self, data: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """The places of all first bytes: one pass for each that is ASCII, one for all others, which most text has few of."""
+        firsts = np.flatnonzero(self._first)
+        beyond = firsts[firsts > 0x7F]
+        passes = [np.flatnonzero(data == first) for first in firsts[firsts <= 0x7F]]
+        if len(beyond):
+            leading = np.flatnonzero(data >= beyond[0])
+            passes.append(leading[self._first[data[leading]]])
+        return passes[0] if len(passes) == 1 else np.concatenate(passes)
 
 
 def _documents(places: NDArray[np.int64], offsets: NDArray[np.int64]) -> list[int]:
