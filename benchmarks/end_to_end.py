@@ -3,8 +3,8 @@
     python benchmarks/end_to_end.py run --source DIR --tokenizer FILE --envs FOLDER [--repeat N] [--rounds K] [--only NAME,...]
 
 Comes in: a folder of JSON Lines, a tokenizer.json (or GPT-2's folder), the folder that holds the peers' environments. Goes
-out: `results/end_to_end.json`, every round of every contender under the tokenizer's name. Always holds: contenders take turns in
-every round, each as a fresh process tree with its start; nothing that is prepared here (repetition, compression, Parquet) is
+out: `results/end_to_end.json`, every round of every contender under the tokenizer's name. Always holds: contenders take turns
+in every round, each as a fresh process tree with its start; nothing that is prepared here (repetition, compression, Parquet) is
 timed; each contender's count of tokens is kept beside its cost. tokenmill's folder of certificates is empty in the first round
 and kept from then on, as on any machine that is used.
 """

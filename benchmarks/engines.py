@@ -2,9 +2,9 @@
 
     python benchmarks/engines.py run --source DIR --tokenizers FILE... [--megabytes M] [--rounds K]
 
-Comes in: JSON Lines and tokenizers. Goes out: `results/engines.json`, every round of each engine that takes a tokenizer, under the
-tokenizer's name. Always holds: each measurement is a fresh process that holds the same Arrow columns before its clock starts;
-engines take turns; cold is the first pass over text that the engine has not seen, warm the second pass over the same text.
+Comes in: JSON Lines and tokenizers. Goes out: `results/engines.json`, every round of each engine that takes a tokenizer, under
+the tokenizer's name. Always holds: each measurement is a fresh process that holds the same Arrow columns before its clock
+starts; engines take turns; cold is the first pass over text that the engine has not seen, warm the second over the same.
 """
 
 import argparse
@@ -25,9 +25,8 @@ from measure import measure
 from results import FOLDER, keep, setting
 from tokenizer import as_file
 
-from tokenmill.engines import ENGINES
 from tokenmill.engines.contract import Engine
-from tokenmill.engines.registry import engine_type
+from tokenmill.engines.registry import ENGINES, engine_type
 from tokenmill.tokenizers import Model
 
 COLUMN_BYTES = 4 << 20
@@ -37,7 +36,6 @@ COLUMN_BYTES = 4 << 20
 class Passes:
     """What one engine did in one process."""
 
-    version: str
     text_bytes: int
     #: CPU seconds of importing and making the engine, of the first pass, of the second.
     load: float
@@ -62,7 +60,6 @@ def one(engine_name: str, tokenizer: str, source: str, megabytes: int) -> Passes
     warm, again = _pass(engine, text)
     assert digest == again, f"{engine_name} gives other ids the second time"
     return Passes(
-        version=engine.version,
         text_bytes=sum(map(text_size, text)),
         load=loaded - began,
         cold=cold,

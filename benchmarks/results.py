@@ -1,7 +1,7 @@
 """Results files: what was measured, where, with which versions, and when.
 
 Comes in: a key (a tokenizer's name) and its measurements. Goes out: `results/<benchmark>.json`, one object per key, so that
-runs with several tokenizers stand side by side. Always holds: a key's value is one run on one machine; a new run replaces it whole.
+runs with several tokenizers stand side by side. Always holds: a key's value is one run on one machine; a new run replaces it.
 """
 
 import json
