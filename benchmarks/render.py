@@ -1,11 +1,12 @@
 """The README's section "Measured", from the results files.
 
-    python benchmarks/render.py
+    python benchmarks/render.py [--results FOLDER] [--readme FILE]
 
 Comes in: `results/*.json`. Goes out: README.md with the text between its two markers replaced. Always holds: no number in that
 section is written by hand, and each table says its corpus, hardware, versions and date.
 """
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -47,8 +48,8 @@ def end_to_end(results: dict[str, Run]) -> list[str]:
         lines += [
             "",
             f"**The whole job, {name}.** {run['corpus']}, repeated {run['copies']} times for tokenmill and the bare loops; "
-            f"medians of {number} interleaved round{'s' if number > 1 else ''}; whole process trees with their start, except the "
-            f"bare loops, which are the engine's calls alone on text in memory. {where(run, run['peers'])}",
+            f"medians of {number} interleaved round{'s' if number > 1 else ''}; whole process trees with their start, except "
+            f"the bare loops, which are the engine's calls alone on text in memory. {where(run, run['peers'])}",
             "",
         ]
         head = [
@@ -167,14 +168,18 @@ def startup(results: dict[str, Run]) -> list[str]:
 
 def main() -> None:
     """Render every results file that is there."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=FOLDER)
+    parser.add_argument("--readme", type=Path, default=README)
+    arguments = parser.parse_args()
     lines: list[str] = []
     for section in (end_to_end, engines, startup):
-        file = FOLDER / f"{section.__name__}.json"
+        file = arguments.results / f"{section.__name__}.json"
         if file.exists():
             lines += [*section(json.loads(file.read_text())), ""]
-    text = README.read_text()
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    README.write_text(before + BEGIN + "\n".join(lines[:-1]) + "\n" + END + after)
+    before, rest = arguments.readme.read_text().split(BEGIN)
+    after = rest.split(END)[1]
+    arguments.readme.write_text(before + BEGIN + "\n".join(lines[:-1]) + "\n" + END + after)
 
 
 if __name__ == "__main__":
