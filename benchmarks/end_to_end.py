@@ -61,15 +61,17 @@ def take_turn(contender: Contender, output: Path) -> dict[str, Any]:
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure all contenders in turn; the results file is written after each round."""
-    versions = pinned(arguments.envs) if arguments.envs else {}
-    scratch = Path(tempfile.mkdtemp(prefix="tokenmill-benchmark-", dir=arguments.scratch))
+    # not resolved: an environment's python is a link, and it is the link that makes it one
+    envs = arguments.envs.absolute() if arguments.envs else None
+    versions = pinned(envs) if envs else {}
+    scratch = Path(tempfile.mkdtemp(prefix="tokenmill-benchmark-", dir=arguments.scratch)).resolve()
     try:
         name, tokenizer = as_file(arguments.tokenizer, scratch / "tokenizer")
-        source = survey(arguments.source)
+        source = survey(arguments.source.resolve())
         copies = arguments.repeat or -(-LEAST // source.text_bytes)
         output = scratch / "output"
         corpora = prepare(source, copies, scratch)
-        found = contenders(corpora, tokenizer, arguments.eos, output, scratch / "cache", arguments.envs)
+        found = contenders(corpora, tokenizer, arguments.eos, output, scratch / "cache", envs)
         unknown = set(arguments.only) - {one.name for one in found}
         if unknown:
             raise SystemExit(
@@ -77,15 +79,22 @@ def run(arguments: argparse.Namespace) -> None:
             )
         found = [one for one in found if not arguments.only or one.name in arguments.only]
         rounds: dict[str, list[dict[str, Any]]] = {one.name: [] for one in found}
+        failed: dict[str, str] = {}
         for number in range(arguments.rounds):
-            for one in found:
-                turn = take_turn(one, output)
+            for one in [one for one in found if one.name not in failed]:
+                try:
+                    turn = take_turn(one, output)
+                except RuntimeError as error:  # an hour of the others' rounds is not thrown away for it
+                    failed[one.name] = str(error)
+                    shutil.rmtree(output, ignore_errors=True)
+                    print(f"round {number + 1} {one.name:24} FAILED: {error}", file=sys.stderr)
+                    continue
                 rounds[one.name].append(turn)
                 said = f"{turn['rate']:8.2f} MB/CPU-s {turn['cpu']:8.1f} CPU s {turn['wall']:8.1f} s"
                 print(
                     f"round {number + 1} {one.name:24} {said} {turn['peak_rss'] / 1e6:6.0f} MB", turn["said"], file=sys.stderr
                 )
-            keep(arguments.results, name, _run(source, copies, versions, found, rounds))
+            keep(arguments.results, name, _run(source, copies, versions, found, rounds, failed))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -96,6 +105,7 @@ def _run(
     versions: dict[str, dict[str, str]],
     found: Sequence[Contender],
     rounds: dict[str, list[dict[str, Any]]],
+    failed: dict[str, str],
 ) -> dict[str, Any]:
     return {
         **setting(),

@@ -98,7 +98,7 @@ def run(arguments: argparse.Namespace) -> None:
             refused = {engine: reason for engine, reason in reasons.items() if reason is not None}
             for _ in range(arguments.rounds):
                 for engine in [engine for engine in rounds if engine not in refused]:
-                    command = [sys.executable, __file__, "one", engine, str(file), str(arguments.source)]
+                    command = [sys.executable, __file__, "one", engine, str(file), str(arguments.source.resolve())]
                     try:
                         said = measure([*command, str(arguments.megabytes)], environment=SINGLE).said
                     except RuntimeError as error:  # an engine may refuse a file only when it loads it

@@ -50,7 +50,7 @@ class Measurement:
 
 
 def measure(command: Sequence[str], output: Path | None = None, environment: Mapping[str, str] | None = None) -> Measurement:
-    """Run a command to its end. Raises RuntimeError with the end of what it said if it fails."""
+    """Run a command to its end, in an empty folder: give absolute paths. Raises RuntimeError with the end of what it said if it fails."""
     with tempfile.TemporaryDirectory() as folder:
         report, stdout, stderr = (Path(folder) / name for name in ("report.json", "stdout", "stderr"))
         with stdout.open("wb") as out, stderr.open("wb") as err:
@@ -59,6 +59,7 @@ def measure(command: Sequence[str], output: Path | None = None, environment: Map
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
+                cwd=folder,  # `python -m` looks there first: this repository's own folders must not be found
                 env={**os.environ, **(environment or {})},
             ).returncode
         if status != 0:

@@ -63,6 +63,8 @@ def end_to_end(results: dict[str, Run]) -> list[str]:
             "output bytes a token",
         ]
         lines += table(head, [_row(one) for one in run["contenders"].values()])
+        if run["failed"]:
+            lines += ["", f"Did not get to its end: {', '.join(run['failed'])}."]
         differing = _differing(run)
         if differing:
             lines += ["", differing]
