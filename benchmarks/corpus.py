@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet
 import zstandard
 
@@ -106,7 +107,7 @@ def columns(folder: Path, column_bytes: int, most: int | None = None) -> list[pa
 
 def text_size(column: pa.LargeStringArray) -> int:
     """Bytes of text in a column, without its offsets."""
-    return int(column.buffers()[2].size) if len(column) else 0
+    return int(pc.sum(pc.binary_length(column)).as_py() or 0)
 
 
 def _files(folder: Path) -> list[Path]:

@@ -115,7 +115,9 @@ def _run(
         "contenders": {
             one.name: {"title": one.title, "kind": one.kind, "workers": one.workers, "rounds": rounds[one.name]}
             for one in found
+            if one.name not in failed
         },
+        "failed": failed,
     }
 
 

@@ -50,7 +50,10 @@ class Measurement:
 
 
 def measure(command: Sequence[str], output: Path | None = None, environment: Mapping[str, str] | None = None) -> Measurement:
-    """Run a command to its end, in an empty folder: give absolute paths. Raises RuntimeError with the end of what it said if it fails."""
+    """Run a command to its end, in an empty folder: its paths must be absolute.
+
+    Raises RuntimeError with the end of what it said if it fails.
+    """
     with tempfile.TemporaryDirectory() as folder:
         report, stdout, stderr = (Path(folder) / name for name in ("report.json", "stdout", "stderr"))
         with stdout.open("wb") as out, stderr.open("wb") as err:
