@@ -1,0 +1,196 @@
+"""The README's section "Measured", from the results files.
+
+    python benchmarks/render.py [--results FOLDER] [--readme FILE]
+
+Comes in: `results/*.json`. Goes out: README.md with the text between its two markers replaced. Always holds: no number in that
+section is written by hand, and each table says its corpus, hardware, versions and date.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from contenders import FAST, FLOOR, HUGGING_FACE
+from results import FOLDER, median
+
+README = Path(__file__).parents[1] / "README.md"
+BEGIN, END = "<!-- benchmarks begin -->\n", "<!-- benchmarks end -->\n"
+Run = dict[str, Any]
+
+
+def table(head: list[str], rows: list[list[str]]) -> list[str]:
+    """A Markdown table; all columns but the first are numbers."""
+    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
+    return ["| " + " | ".join(line) + " |" for line in lines]
+
+
+def where(run: Run, extra: dict[str, dict[str, str]] | None = None) -> str:
+    """A table's machine, date and versions."""
+    versions = {**run["versions"]}
+    for pins in (extra or {}).values():
+        versions.update(pins)
+    named = ", ".join(f"{name} {number}" for name, number in versions.items() if name != "tokenmill")
+    return (
+        f"{run['hardware']}; {run['date']}; Python {run['python']}; "
+        f"tokenmill {run['versions']['tokenmill']} ({run['commit']}), {named}."
+    )
+
+
+def places(results: dict[str, Run]) -> str:
+    """Machine, date and versions of several runs; said once where they are the same."""
+    runs: dict[str, list[str]] = {}
+    for name, run in results.items():
+        runs.setdefault(where(run), []).append(name)
+    return next(iter(runs)) if len(runs) == 1 else " ".join(f"{', '.join(names)}: {place}" for place, names in runs.items())
+
+
+def end_to_end(results: dict[str, Run]) -> list[str]:
+    """The bars of all tokenizers in one table, then each tokenizer's contenders."""
+    lines = ["**Ratios**, medians over the rounds of the tables below:", ""]
+    ratios = {name: _ratios(run["contenders"]) for name, run in results.items()}
+    labels = list(dict.fromkeys(label for one in ratios.values() for label in one))
+    lines += table(["", *results], [[label, *(ratios[name].get(label, "") for name in results)] for label in labels])
+    for name, run in results.items():
+        number = max(len(one["rounds"]) for one in run["contenders"].values())
+        lines += [
+            "",
+            f"**The whole job, {name}.** {run['corpus']}, repeated {run['copies']} times for tokenmill and the bare loops; "
+            f"medians of {number} interleaved round{'s' if number > 1 else ''}; whole process trees with their start, except "
+            f"the bare loops, which are the engine's calls alone on text in memory. The first round of tokenmill includes the "
+            f"certification of its engine. {where(run, run['peers'])}",
+            "",
+        ]
+        head = [
+            "",
+            "text MB",
+            "wall s",
+            "CPU s",
+            "MB of text per CPU-s",
+            "largest process MB",
+            "tree MB",
+            "output bytes a token",
+        ]
+        lines += table(head, [_row(one) for one in run["contenders"].values()])
+        if run["failed"]:
+            lines += ["", f"Did not get to its end: {', '.join(run['failed'])}."]
+        differing = _differing(run)
+        if differing:
+            lines += ["", differing]
+    return lines
+
+
+def _row(contender: Run) -> list[str]:
+    rounds = contender["rounds"]
+    text, cpu, rate = (median(rounds, field) for field in ("text_bytes", "cpu", "rate"))
+    if contender["kind"] == FLOOR:
+        return [contender["title"], f"{text / 1e6:,.0f}", "", f"{cpu:.1f}", f"{rate:.1f}", "", "", ""]
+    wall, largest, tree, output = (median(rounds, field) for field in ("wall", "peak_rss", "peak_pss", "output_bytes"))
+    memory = [f"{size / 1e6:,.0f}" for size in (largest, tree)]
+    return [
+        contender["title"],
+        f"{text / 1e6:,.0f}",
+        f"{wall:.1f}",
+        f"{cpu:.1f}",
+        f"{rate:.1f}",
+        *memory,
+        f"{output / rounds[0]['said']['tokens']:.2f}",
+    ]
+
+
+def _ratios(contenders: Run) -> dict[str, str]:
+    """What issue and README state as bars; a ratio whose two sides were not measured is left out."""
+    found: dict[str, str] = {}
+    if "tokenmill" not in contenders:
+        return found
+    job = contenders["tokenmill"]["rounds"]
+    rate = median(job, "rate")
+    # of all engines, not the one in job.json: a long job may change its engine, and a slow choice must show here
+    floors = [median(one["rounds"], "rate") for one in contenders.values() if one["kind"] == FLOOR and one["workers"] == 2]
+    if floors:
+        found["fastest engine's bare loop, 2 processes ÷ whole job"] = f"{max(floors) / rate:.2f}"
+    peers = {one["title"]: median(one["rounds"], "rate") for one in contenders.values() if one["kind"] == HUGGING_FACE}
+    if peers:
+        fastest = max(peers, key=lambda title: peers[title])
+        found["whole job ÷ fastest peer with the Hugging Face engine"] = f"{rate / peers[fastest]:.1f} ({fastest})"
+    fast = [median(one["rounds"], "rate") for one in contenders.values() if one["kind"] == FAST]
+    if fast:
+        found["whole job ÷ Megatron-LM's fast path, once or repeated, whichever is faster"] = f"{rate / max(fast):.2f}"
+    if "tokenmill-1" in contenders:
+        alone = median(contenders["tokenmill-1"]["rounds"], "wall")
+        found["wall, 1 worker ÷ 2 workers"] = f"{alone / median(job, 'wall'):.2f}"
+    for other, label in (("tokenmill-zst", ".jsonl.zst"), ("tokenmill-parquet", "Parquet")):
+        if other in contenders:
+            found[f"CPU seconds, {label} ÷ .jsonl"] = f"{median(contenders[other]['rounds'], 'cpu') / median(job, 'cpu'):.2f}"
+    found["largest process of a tokenmill job, MB"] = f"{median(job, 'peak_rss') / 1e6:,.0f}"
+    return found
+
+
+def _differing(run: Run) -> str:
+    """A sentence about contenders whose tokens are not as many per document set as tokenmill's."""
+    counts = {
+        one["title"]: one["rounds"][0]["said"]["tokens"] / one["rounds"][0]["text_bytes"]
+        for one in run["contenders"].values()
+        if one["kind"] != FLOOR
+    }
+    job = run["contenders"].get("tokenmill")
+    expected = counts[job["title"]] if job else None
+    others = [f"{title} ({count / expected - 1:+.4%})" for title, count in counts.items() if expected and count != expected]
+    return f"Tokens differ in number from tokenmill's: {', '.join(others)}." if others else ""
+
+
+def engines(results: dict[str, Run]) -> list[str]:
+    """One table of all tokenizers and engines."""
+    size = max(one["text_bytes"] for run in results.values() for rounds in run["rounds"].values() for one in rounds)
+    number = max(len(rounds) for run in results.values() for rounds in run["rounds"].values())
+    lines = [
+        f"**Engines**, one thread, {size / 1e6:.1f} MB of the same text from Arrow columns, medians of {number}; cold is the "
+        f"first pass in a fresh process, warm the second over the same text. {places(results)}",
+        "",
+    ]
+    rows: list[list[str]] = []
+    for name, run in results.items():
+        reference = run["rounds"].get("reference")
+        for engine, rounds in run["rounds"].items():
+            cold, warm = (median(rounds, "text_bytes") / 1e6 / median(rounds, kind) for kind in ("cold", "warm"))
+            slow = median(reference, "text_bytes") / 1e6 / median(reference, "cold") if reference else None
+            same = "" if not reference else "yes" if rounds[0]["ids"] == reference[0]["ids"] else "no"
+            memory = f"{(median(rounds, 'peak_rss') - median(rounds, 'rss_before')) / 1e6:,.0f}"
+            ratio = f"{cold / slow:.1f}" if slow else ""
+            rows.append(
+                [f"{name}, {engine}", f"{cold:.1f}", f"{warm:.1f}", ratio, f"{median(rounds, 'load'):.2f}", memory, same]
+            )
+    head = ["", "cold MB/CPU-s", "warm", "cold ÷ reference", "load CPU s", "memory added MB", "ids of the reference"]
+    return lines + table(head, rows)
+
+
+def startup(results: dict[str, Run]) -> list[str]:
+    """Every start with every tokenizer."""
+    number = max(len(rounds) for run in results.values() for rounds in run["rounds"].values())
+    lines = [f"**Start-up**, 2 workers, private broker, medians of {number}. {places(results)}", ""]
+    rows = [
+        [f"{start} ({name})", f"{median(rounds, 'wall'):.2f}", f"{median(rounds, 'cpu'):.2f}"]
+        for name, run in results.items()
+        for start, rounds in run["rounds"].items()
+    ]
+    return lines + table(["", "wall s", "CPU s"], rows)
+
+
+def main() -> None:
+    """Render every results file that is there."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=FOLDER)
+    parser.add_argument("--readme", type=Path, default=README)
+    arguments = parser.parse_args()
+    lines: list[str] = []
+    for section in (end_to_end, engines, startup):
+        file = arguments.results / f"{section.__name__}.json"
+        if file.exists():
+            lines += [*section(json.loads(file.read_text())), ""]
+    before, rest = arguments.readme.read_text().split(BEGIN)
+    after = rest.split(END)[1]
+    arguments.readme.write_text(before + BEGIN + "\n".join(lines[:-1]) + "\n" + END + after)
+
+
+if __name__ == "__main__":
+    main()
