@@ -98,7 +98,8 @@ class LocalWorkers:
         self._log = tempfile.NamedTemporaryFile(prefix="tokenmill-workers-", suffix=".log", delete=False)
 
     def __enter__(self) -> Self:
-        arguments = [sys.executable, "-m", "workers.launch", "--cpus", str(self._workers)]
+        # -P: or a folder called `workers` where the user stands would be taken for ours
+        arguments = [sys.executable, "-P", "-m", "workers.launch", "--cpus", str(self._workers)]
         arguments += ["--name", f"run{os.getpid()}", "--log-level", "WARNING", "--warm", self._output]
         environment = child_environment(broker=self._broker)
         self._process = _start(arguments, environment, stdout=self._log, stderr=self._log)

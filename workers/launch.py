@@ -45,7 +45,18 @@ def main(
 
 def command(name: str, processes: int, log_level: str, warm: str | None) -> list[str]:
     """The command line of the process that does the work."""
-    command = [sys.executable, "-m", "workers.pool", "--name", name, "--processes", str(processes), "--log-level", log_level]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "workers.pool",
+        "--name",
+        name,
+        "--processes",
+        str(processes),
+        "--log-level",
+        log_level,
+    ]
     return [*command, "--warm", warm] if warm else command
 
 

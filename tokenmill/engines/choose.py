@@ -37,7 +37,10 @@ def choose(
     """
     if wanted == REFERENCE:
         return EngineChoice(name=REFERENCE, version=engine_version(REFERENCE), reason="asked for")
-    engine_type(wanted) if wanted != "auto" else None
+    if wanted != "auto":
+        engine_type(wanted)
+    elif not size:
+        return EngineChoice(name=REFERENCE, version=engine_version(REFERENCE), reason="there is no text to encode")
     refused: list[str] = []
     exact: list[tuple[Encoder, str]] = []
     text = None
