@@ -20,6 +20,9 @@ from tokenmill.job import FileDigest
 
 #: Marks a file that is still being written.
 TEMPORARY = ".part-"
+#: A file of this many bytes leaves the page cache when it is safe on disk: nobody reads a shard soon, the corpus wants the
+#: memory, and writing 4 GB of shards took a third of the system time so (0.4 s per GB for 1.3, one virtual machine, ext4).
+LARGE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,8 @@ class AtomicFile:
         try:
             self._file.flush()
             os.fsync(self._file.fileno())
+            if self._bytes >= LARGE and hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
             self._file.close()
             os.replace(self._temporary, self._target)
             _sync_folder(self._target.parent)

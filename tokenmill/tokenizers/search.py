@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 #: Bytes of a string that are compared at once.
 WORD = 4
+#: Bytes that are passed over at a time: with what the passes make of them they stay in a core's cache (twice as fast as 4 MB).
+SLICE = 128 << 10
 
 
 class TextSearch:
@@ -66,11 +68,15 @@ class TextSearch:
         """The places of all first bytes: one pass for each that is ASCII, one for all others, which most text has few of."""
         firsts = np.flatnonzero(self._first)
         beyond = firsts[firsts > 0x7F]
-        passes = [np.flatnonzero(data == first) for first in firsts[firsts <= 0x7F]]
-        if len(beyond):
-            leading = np.flatnonzero(data >= beyond[0])
-            passes.append(leading[self._first[data[leading]]])
-        return passes[0] if len(passes) == 1 else np.concatenate(passes)
+        found: list[NDArray[np.int64]] = []
+        for start in range(0, len(data), SLICE):
+            part = data[start : start + SLICE]
+            passes = [np.flatnonzero(part == first) for first in firsts[firsts <= 0x7F]]
+            if len(beyond):
+                leading = np.flatnonzero(part >= beyond[0])
+                passes.append(leading[self._first[part[leading]]])
+            found += [places + start for places in passes if len(places)]
+        return np.concatenate(found) if found else np.empty(0, np.int64)
 
 
 def _documents(places: NDArray[np.int64], offsets: NDArray[np.int64]) -> list[int]:
