@@ -77,8 +77,14 @@ def stretches(span: Span, separator: bytes, limit: int) -> Iterator[Stretch]:
     # beginning and place of a record that has outgrown the limit
     head, head_position = b"", 0
     for block in blocks:
-        data = carry + block if carry else block
         consumed = min(blocks.consumed, span.bytes)
+        inside = stop is None or position + len(carry) + len(block) < stop
+        cut = block.rfind(separator) + width
+        if inside and cut >= width and not skipping and not head:  # nearly always; every copy of the data counts here
+            yield Stretch(position, b"".join((carry, memoryview(block)[:cut])), consumed)
+            position, carry = position + len(carry) + cut, block[cut:]
+            continue
+        data = carry + block if carry else block
         if skipping or head:
             end = data.find(separator)
             if end < 0:
