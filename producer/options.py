@@ -68,7 +68,7 @@ def request(
     ] = None,
     max_document_bytes: Annotated[
         int, _option("--max-document-bytes", panel=WORK, help="Longer records are rejected.", min=1)
-    ] = 64 << 20,
+    ] = 8 << 20,
     max_rejected: Annotated[
         float,
         _option(

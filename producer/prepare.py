@@ -168,8 +168,10 @@ def _sample(spec: JobSpec, ledger: Ledger, batches: int) -> pa.LargeStringArray:
             continue  # the worker that gets this file reports it
         if found is not None:
             share = SAMPLE_BYTES // len(places)
-            ends = np.cumsum(pc.binary_length(found.text).to_numpy(zero_copy_only=False))
-            taken.append(found.text[: int(np.searchsorted(ends, share)) + 1])
+            # a document that is longer than the whole sample would take the reference seconds and gigabytes
+            sizes = pc.binary_length(found.text).to_numpy(zero_copy_only=False)
+            short = sizes < SAMPLE_BYTES
+            taken.append(found.text.filter(pa.array(short))[: int(np.searchsorted(np.cumsum(sizes[short]), share)) + 1])
     return pa.concat_arrays(taken) if taken else pa.array([], pa.large_string())
 
 

@@ -21,7 +21,7 @@ class Request:
     id_field: str | None = None
     separator: str | None = None
     batch_bytes: int | None = None
-    max_document_bytes: int = 64 << 20
+    max_document_bytes: int = 8 << 20
     max_rejected: float = 0.01
     check_every: int = 1000
     engine: str = "auto"

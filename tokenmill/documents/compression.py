@@ -12,8 +12,8 @@ from tokenmill import storage
 from tokenmill.errors import BatchError
 from tokenmill.job import Span
 
-#: Plain bytes per block: what fits into a core's cache is parsed faster (1.5 GB/s, at 4 MB 1.0).
-BLOCK = 1 << 20
+#: Plain bytes per block: what fits into a core's cache is parsed faster (JSON Lines at 512 KB 407 MB/s in all, at 1 MB 374).
+BLOCK = 1 << 19
 #: Compressed bytes fed at a time; zlib cannot make more than 1,032 times as much of it.
 FEED = 64 << 10
 

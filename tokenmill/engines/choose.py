@@ -20,7 +20,7 @@ from tokenmill.tokenizers import Model
 
 #: Source bytes from which engines are timed on the job's own text. Loading one only to time it takes 2 s; below this, the
 #: difference between two engines comes to less.
-WORTH_TIMING = 1 << 30
+WORTH_TIMING = 8 << 30
 
 
 def choose(

@@ -15,7 +15,14 @@ from tokenmill.engines.contract import Engine, Tokens, from_lengths
 from tokenmill.engines.reference import ReferenceEngine
 from tokenmill.engines.registry import REFERENCE, engine_type, engine_version
 from tokenmill.job import JobSpec, SpecialTokens
+from tokenmill.process import release_memory, resident_bytes
 from tokenmill.tokenizers import Model, TextSearch
+
+#: Engines remember the words they have met, some without bound: gigatoken 0.10 (its issue #36) takes ten bytes for each byte of
+#: text that never repeats. A process that holds more than this forgets them, which costs the second that an engine loads …
+RESIDENT_BYTES = 480 << 20
+#: … but not before an engine had this much room.
+CACHE_BYTES = 96 << 20
 
 
 class Encoder:
@@ -34,6 +41,8 @@ class Encoder:
         self._special = TextSearch(token["content"] for token in model.special_tokens)
         self._guarded = TextSearch(map(chr, guard))
         self._bos, self._eos = model.id_of(spec.bos_token), model.id_of(spec.eos_token)
+        #: Bytes that this process may hold before the engine is loaded anew.
+        self._most = RESIDENT_BYTES
 
     @cached_property
     def reference(self) -> "Encoder":
@@ -57,13 +66,22 @@ class Encoder:
         """
         if not len(text):
             return Tokens(np.empty(0, np.uint32), np.zeros(1, np.int64))
-        return self._with_ends(self._bare(text, holds_special))
+        tokens = self._with_ends(self._bare(text, holds_special))
+        if resident_bytes() > self._most:
+            self._forget()
+        return tokens
 
     @cached_property
     def _engine(self) -> Engine:
-        if self.name == REFERENCE:
-            return ReferenceEngine(self.model, parse_special=self._parse)
-        return self._type(self.model)
+        engine = ReferenceEngine(self.model, parse_special=self._parse) if self.name == REFERENCE else self._type(self.model)
+        release_memory()  # what it was parsed from
+        self._most = max(RESIDENT_BYTES, resident_bytes() + CACHE_BYTES)
+        return engine
+
+    def _forget(self) -> None:
+        """Drop the engine with all it has remembered; the next document loads it anew."""
+        self.__dict__.pop("_engine", None)
+        release_memory()
 
     def _bare(self, text: pa.LargeStringArray, holds_special: NDArray[np.bool_]) -> Tokens:
         if self.name == REFERENCE:

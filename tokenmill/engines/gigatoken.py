@@ -7,9 +7,6 @@ import pyarrow as pa
 from tokenmill.engines.contract import Tokens
 from tokenmill.tokenizers import Model
 
-#: Its cache of words grows without bound (0.10.0, its issue #36); the tokenizer is made anew after this much text.
-RENEW_BYTES = 4 << 30
-
 
 class GigatokenEngine:
     """Encodes an Arrow column's own buffers; no Python object per document.
@@ -22,9 +19,7 @@ class GigatokenEngine:
         import awkward  # takes 0.8 s; not for processes that only ask whether this engine supports a tokenizer
 
         self._from_arrow = awkward.from_arrow
-        self._json = model.plain_json
-        self._tokenizer = gigatoken.Tokenizer.from_json(self._json)
-        self._encoded = 0
+        self._tokenizer = gigatoken.Tokenizer.from_json(model.plain_json)
 
     @staticmethod
     def supports(model: Model) -> str | None:
@@ -33,9 +28,6 @@ class GigatokenEngine:
     def encode(self, text: pa.LargeStringArray) -> Tokens:
         if len(text) == 0:
             return Tokens(np.empty(0, np.uint32), np.zeros(1, np.int64))
-        if self._encoded > RENEW_BYTES:
-            self._tokenizer, self._encoded = gigatoken.Tokenizer.from_json(self._json), 0
-        self._encoded += text.nbytes
         rows = self._tokenizer.encode_batch(self._from_arrow(text), parallel=False)
         offsets = np.asarray(rows.layout.offsets.data, dtype=np.int64)
         content = np.asarray(rows.layout.content.data, dtype=np.uint32)

@@ -7,7 +7,7 @@ from tokenmill.engines.contract import Tokens, from_lengths, strings
 from tokenmill.tokenizers import Model
 
 #: Bytes of text per call; an Encoding object takes about a hundred bytes per token.
-CALL_BYTES = 1 << 20
+CALL_BYTES = 256 << 10
 
 
 class ReferenceEngine:

@@ -2,7 +2,8 @@
 
 Comes in: the bytes of a tokenizer.json. Goes out: the same without the parts that are not about the ids of a whole text.
 Always holds: truncation and padding, which some files ship (BERT: 128 tokens), are cleared. A vocabulary of 200,000 tokens is
-not turned into Python objects unless somebody asks for it: for most files that would take longer than loading an engine.
+not turned into Python objects unless somebody asks for it, and what engines are given is not kept: both would take more time
+and memory than an engine itself.
 """
 
 import hashlib
@@ -32,12 +33,12 @@ class Model:
         """Of the file as it was given."""
         return hashlib.sha256(self._data).hexdigest()
 
-    @cached_property
+    @property
     def json(self) -> bytes:
         """The tokenizer.json for the reference."""
         return msgspec.json.encode({**self._parts, "truncation": _NULL, "padding": _NULL})
 
-    @cached_property
+    @property
     def plain_json(self) -> bytes:
         """The tokenizer.json for engines that are to take all text as text: it knows no special token.
 
