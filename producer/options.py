@@ -62,7 +62,7 @@ def request(
         _option(
             "--batch-bytes",
             panel=WORK,
-            help="Source bytes per batch and shard; by default 1/64 of the corpus, 4 to 64 MiB.",
+            help="Source bytes per batch and shard; by default 1/64 of the corpus, 4 to 256 MiB.",
             min=1,
         ),
     ] = None,

@@ -14,7 +14,7 @@ from tokenmill.job import Batch, Cut, JobSpec, Span
 #: Without --batch-bytes a corpus is cut into about this many batches, so that small ones too keep many workers busy …
 BATCHES = 64
 #: … but never into batches smaller or larger than these bytes: the queue must cost nothing, and a batch take seconds.
-SMALLEST, LARGEST = 4 << 20, 64 << 20
+SMALLEST, LARGEST = 4 << 20, 256 << 20
 
 
 @dataclass(frozen=True, slots=True)

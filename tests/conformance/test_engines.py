@@ -1,5 +1,6 @@
 """Law 1: every engine on every real tokenizer gives the ids of Hugging Face `tokenizers`, or is refused."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -87,31 +88,27 @@ def test_each_engine_is_granted_or_refused_as_it_was_measured(
         assert point is None or ord(point) in found[engine].guard
 
 
-@pytest.mark.parametrize(("family", "engine"), PAIRS)
-def test_same_ids_on_real_and_on_adversarial_text(
-    family: str,
-    engine: str,
-    model: Callable[[str], Model],
-    granted: Callable[[str, str], Certificate],
-    real_texts: list[str],
-) -> None:
-    guard = granted(family, engine).guard
-    texts = [*real_texts, *probes(), *token_probes(model(family)), *(in_contexts([point]) for point in guard)]
-    tokenizer = oracle(model(family))
+@pytest.fixture(scope="module", params=PAIRS, ids="-".join)
+def pair(request: pytest.FixtureRequest, model: Callable[[str], Model], granted: Callable[[str, str], Certificate]) -> Encoder:
+    """An engine on a tokenizer, with the guard it was granted; loaded once for all tests of the pair."""
+    family, engine = request.param
+    return Encoder(model(family), spec(), engine, granted(family, engine).guard)
+
+
+def test_same_ids_on_real_and_on_adversarial_text(pair: Encoder, real_texts: list[str]) -> None:
+    in_guard = (in_contexts([point]) for point in pair.guard)
+    texts = [*real_texts, *probes(), *token_probes(pair.model), *in_guard]
+    tokenizer = oracle(pair.model)
     expected = [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
-    for name in (engine, REFERENCE):
-        found = encode(Encoder(model(family), spec(), name, guard), texts)
+    for encoder in (pair, pair.reference):
+        found = encode(encoder, texts)
         assert [text for text, a, b in zip(texts, found, expected, strict=True) if a != b] == []
 
 
-@pytest.mark.parametrize(("family", "engine"), PAIRS)
-def test_same_ids_on_generated_text(
-    family: str, engine: str, model: Callable[[str], Model], granted: Callable[[str, str], Certificate]
-) -> None:
-    tokenizer, guard = oracle(model(family)), granted(family, engine).guard
-    encoder = Encoder(model(family), spec(), engine, guard)
-    ours = [token["content"] for token in model(family).added_tokens[:20]]
-    delicate = [chr(point) for point in guard] or ["\u0301"]
+def test_same_ids_on_generated_text(pair: Encoder) -> None:
+    tokenizer = oracle(pair.model)
+    ours = [token["content"] for token in pair.model.added_tokens[:20]]
+    delicate = [chr(point) for point in pair.guard] or ["\u0301"]
     pieces = st.one_of(
         st.text(st.characters(codec="utf-8")),
         st.sampled_from([" ", "\n", "'s", "<|", "|>", "ab", "12", "\r\n", "\u0323", "\u200d", "中文", *ours]),
@@ -121,26 +118,35 @@ def test_same_ids_on_generated_text(
     @settings(max_examples=100, deadline=None)
     @given(texts=st.lists(st.lists(pieces, max_size=12).map("".join), min_size=1, max_size=6))
     def check(texts: list[str]) -> None:
-        assert encode(encoder, texts) == [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
+        assert encode(pair, texts) == [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
 
     check()
 
 
-@pytest.mark.parametrize(("family", "engine"), PAIRS)
-def test_special_tokens_in_text(family: str, engine: str, model: Callable[[str], Model]) -> None:
-    special = [token["content"] for token in model(family).special_tokens]
+def test_special_tokens_in_text(pair: Encoder) -> None:
+    special = [token["content"] for token in pair.model.special_tokens]
     texts = ["plain", *(f"a {token}b" for token in special[:40]), "", special[0], special[-1] * 3, special[0][:-1]]
-    for policy in (SpecialTokens.TEXT, SpecialTokens.PARSE):
-        tokenizer = oracle(model(family), parse_special=policy is SpecialTokens.PARSE)
+    parsing = Encoder(pair.model, spec(special_tokens=SpecialTokens.PARSE), pair.name, pair.guard)
+    for encoder, tokenizer in ((pair, oracle(pair.model)), (parsing, oracle(pair.model, parse_special=True))):
         expected = [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
-        encoder = Encoder(model(family), spec(special_tokens=policy), engine)
         assert encode(encoder, texts) == expected
         held = encoder.holds_special(column(texts)).tolist()
         assert held == [any(token in text for token in special) for text in texts]
     unknown = {"[UNK]", "<unk>"}  # what an ordinary character may become
-    ids = {token["id"] for token in model(family).special_tokens if token["content"] not in unknown}
-    as_text = encode(Encoder(model(family), spec(), engine), texts)
-    assert not ids & {number for document in as_text for number in document}
+    ids = {token["id"] for token in pair.model.special_tokens if token["content"] not in unknown}
+    assert not ids & {number for document in encode(pair, texts) for number in document}
+
+
+def test_a_megabyte_without_a_break_takes_no_longer_than_other_text(pair: Encoder) -> None:
+    """Linear time: four times the text must not take sixteen times as long (some engines are quadratic in a word)."""
+    encode(pair, ["warm up"])
+    seconds = []
+    for size in (1 << 18, 1 << 20):
+        begin = time.process_time()
+        (ids,) = encode(pair, ["a" * size])
+        seconds.append(time.process_time() - begin)
+        assert ids
+    assert seconds[1] < 10 * max(seconds[0], 0.05)
 
 
 def test_bos_and_eos_stand_at_the_ends_of_every_document(model: Callable[[str], Model]) -> None:
@@ -159,21 +165,3 @@ def test_truncation_and_padding_of_a_tokenizer_file_are_cleared(model: Callable[
     for engine in (REFERENCE, "nanotoken"):
         (ids,) = encode(Encoder(model("bert"), spec(), engine), ["word " * 1000])
         assert len(ids) == 1000
-
-
-@pytest.mark.parametrize(("family", "engine"), PAIRS)
-def test_a_megabyte_without_a_break_takes_no_longer_than_other_text(
-    family: str, engine: str, model: Callable[[str], Model]
-) -> None:
-    """Linear time: four times the text must not take sixteen times as long (some engines' word cache is quadratic)."""
-    import time
-
-    encoder = Encoder(model(family), spec(), engine)
-    encode(encoder, ["warm up"])
-    seconds = []
-    for size in (1 << 18, 1 << 20):
-        begin = time.process_time()
-        (ids,) = encode(encoder, ["a" * size])
-        seconds.append(time.process_time() - begin)
-        assert ids
-    assert seconds[1] < 10 * max(seconds[0], 0.05)
