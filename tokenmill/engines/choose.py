@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from tokenmill.engines import certify
 from tokenmill.engines.certificates import certificate
 from tokenmill.engines.encoder import Encoder
 from tokenmill.engines.registry import REFERENCE, candidates, engine_type, engine_version
@@ -57,6 +58,7 @@ def choose(
                     break
                 continue
         refused.append(reason)
+    certify.forget()
     if wanted != "auto" and not exact:
         raise UsageError(f"--engine {wanted} cannot be used: {refused[0]}. Give --engine auto or reference.")
     if not exact:
@@ -75,6 +77,7 @@ def trusted(model: Model, spec: JobSpec, name: str, folder: Path) -> Encoder:
     if name == REFERENCE:
         return Encoder(model, spec, REFERENCE)
     granted = certificate(model, name, folder)
+    certify.forget()
     return Encoder(model, spec, name, granted.guard) if granted.refusal is None else Encoder(model, spec, REFERENCE)
 
 
