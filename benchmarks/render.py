@@ -52,17 +52,17 @@ def end_to_end(results: dict[str, Run]) -> list[str]:
     labels = list(dict.fromkeys(label for one in ratios.values() for label in one))
     lines += table(["", *results], [[label, *(ratios[name].get(label, "") for name in results)] for label in labels])
     for name, run in results.items():
-        number = max(len(one["rounds"]) for one in run["contenders"].values())
         lines += [
             "",
             f"**The whole job, {name}.** {run['corpus']}, repeated {run['copies']} times for tokenmill and the bare loops; "
-            f"medians of {number} interleaved round{'s' if number > 1 else ''}; whole process trees with their start, except "
+            f"medians of interleaved rounds, as many as the table says; whole process trees with their start, except "
             f"the bare loops, which are the engine's calls alone on text in memory. The first round of tokenmill includes the "
             f"certification of its engine. {where(run, run['peers'])}",
             "",
         ]
         head = [
             "",
+            "rounds",
             "text MB",
             "wall s",
             "CPU s",
@@ -84,11 +84,12 @@ def _row(contender: Run) -> list[str]:
     rounds = contender["rounds"]
     text, cpu, rate = (median(rounds, field) for field in ("text_bytes", "cpu", "rate"))
     if contender["kind"] == FLOOR:
-        return [contender["title"], f"{text / 1e6:,.0f}", "", f"{cpu:.1f}", f"{rate:.1f}", "", "", ""]
+        return [contender["title"], str(len(rounds)), f"{text / 1e6:,.0f}", "", f"{cpu:.1f}", f"{rate:.1f}", "", "", ""]
     wall, largest, tree, output = (median(rounds, field) for field in ("wall", "peak_rss", "peak_pss", "output_bytes"))
     memory = [f"{size / 1e6:,.0f}" for size in (largest, tree)]
     return [
         contender["title"],
+        str(len(rounds)),
         f"{text / 1e6:,.0f}",
         f"{wall:.1f}",
         f"{cpu:.1f}",
