@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> None:
         copies = arguments.repeat or -(-LEAST // source.text_bytes)
         output = scratch / "output"
         corpora = prepare(source, copies, scratch)
-        found = contenders(corpora, tokenizer, arguments.eos, output, scratch / "cache", envs)
+        found = contenders(corpora, tokenizer, arguments.eos, output, arguments.cache or scratch / "cache", envs)
         unknown = set(arguments.only) - {one.name for one in found}
         if unknown:
             raise SystemExit(
@@ -133,6 +133,7 @@ def main() -> None:
     command.add_argument("--only", type=lambda text: text.split(","), default=[], help="names of contenders")
     command.add_argument("--eos", default="<|endoftext|>", help="the token after each document")
     command.add_argument("--scratch", type=Path, help="folder for copies and outputs, best on the source's file system")
+    command.add_argument("--cache", type=Path, help="tokenmill's cache, to go on with another run's certificates")
     command.add_argument("--results", type=Path, default=FOLDER / "end_to_end.json")
     run(parser.parse_args())
 
