@@ -5,11 +5,12 @@ Comes in: a corpus, the same in other formats and repeated, a tokenizer.json, th
 is refused.
 """
 
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from corpus import Corpus
@@ -72,6 +73,12 @@ def contenders(corpora: Corpora, tokenizer: Path, eos: str, output: Path, cache:
             environment={"TOKENMILL_CACHE": str(cache), "TOKENMILL_BROKER": ""},
         )
 
+    def alone(contender: Contender) -> Contender:
+        """On one core, as each of several workers is: with more, its reading ahead would use a second one."""
+        core = str(min(os.sched_getaffinity(0)))
+        command = ("taskset", "--cpu-list", core, *contender.command)
+        return replace(contender, title=f"{contender.title}, 1 core", command=command)
+
     def floor(engine: str, processes: int) -> Contender:
         copies = round(corpora.repeated.documents / corpora.once.documents)
         repeats = -(-copies // processes)
@@ -101,7 +108,7 @@ def contenders(corpora: Corpora, tokenizer: Path, eos: str, output: Path, cache:
         tokenmill("tokenmill", "tokenmill", JOB, corpora.repeated),
         tokenmill("tokenmill-zst", "tokenmill, .jsonl.zst", FORMAT, corpora.zstd),
         tokenmill("tokenmill-parquet", "tokenmill, Parquet", FORMAT, corpora.parquet),
-        tokenmill("tokenmill-1", "tokenmill", FORMAT, corpora.repeated, workers=1),
+        alone(tokenmill("tokenmill-1", "tokenmill", FORMAT, corpora.repeated, workers=1)),
         *(floor(engine, processes) for engine in ENGINES for processes in (1, 2)),
     ]
     if envs is not None:

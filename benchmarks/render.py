@@ -119,7 +119,7 @@ def _ratios(contenders: Run) -> dict[str, str]:
         found["whole job ÷ Megatron-LM's fast path, once or repeated, whichever is faster"] = f"{rate / max(fast):.2f}"
     if "tokenmill-1" in contenders:
         alone = median(contenders["tokenmill-1"]["rounds"], "wall")
-        found["wall, 1 worker ÷ 2 workers"] = f"{alone / median(job, 'wall'):.2f}"
+        found["wall, 1 worker on 1 core ÷ 2 workers on 2"] = f"{alone / median(job, 'wall'):.2f}"
     for other, label in (("tokenmill-zst", ".jsonl.zst"), ("tokenmill-parquet", "Parquet")):
         if other in contenders:
             found[f"CPU seconds, {label} ÷ .jsonl"] = f"{median(contenders[other]['rounds'], 'cpu') / median(job, 'cpu'):.2f}"

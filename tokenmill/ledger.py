@@ -1,8 +1,9 @@
 """The ledger of one output folder: what the job is, what is done, what was given up, and the seal.
 
 Comes in: records. Goes out: the files of the output contract (`job.json`, `plan.parquet`, `tokenizer/`, `shards/`,
-`entries/`, `rejected/`, `parked/`, `manifest.json`) and the records read back. Always holds: a batch is done when, and only
-when, its entry exists; the entry is written after every other file of the batch. Storage is the truth, the broker is not.
+`entries/`, `rejected/`, `parked/`, `disabled/`, `manifest.json`) and the records read back. Always holds: a batch is done when,
+and only when, its entry exists; the entry is written after every other file of the batch. Storage is the truth, the broker
+is not.
 """
 
 from collections.abc import Iterable, Iterator

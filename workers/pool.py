@@ -13,7 +13,6 @@ import sys
 from celery.utils.nodenames import default_nodename, host_format
 
 from tokenmill.broker import QUEUE
-from tokenmill.errors import TokenmillError
 from workers import tasks
 from workers.app import app
 
@@ -29,8 +28,8 @@ def main() -> None:
     if asked.warm:
         try:
             tasks.warm(asked.warm)
-        except TokenmillError:
-            pass  # the first batch meets the same trouble, and knows how to report it
+        except Exception as error:  # the first batch meets the same trouble, and knows how to report it
+            sys.stderr.write(f"not warmed up for {asked.warm}: {error}\n")
     worker = app.Worker(
         hostname=host_format(default_nodename(f"{asked.name}@%h")),
         # Of all pools only prefork survives signals, time limits and engine threads.

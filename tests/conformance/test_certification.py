@@ -1,7 +1,6 @@
 """How an engine is proved, chosen and caught: engines that lie are refused, guarded, or found out."""
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from tokenmill.engines import ENGINES, REFERENCE, Encoder, SpotCheck, Tokens, certify, choose, trusted
+from tokenmill.engines import choice as engine_choice
 from tokenmill.engines.certificates import certificate
 from tokenmill.engines.spotcheck import LONGEST, Divergence
 from tokenmill.errors import UsageError
@@ -66,7 +66,7 @@ def small_sweep(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def liar(monkeypatch: pytest.MonkeyPatch, small_sweep: None) -> type[Liar]:
     """The liar as the only engine; engines are named after packages, so it borrows nanotoken's name."""
     monkeypatch.setitem(ENGINES, "nanotoken", lambda: Liar)
-    monkeypatch.setattr(sys.modules["tokenmill.engines.choose"], "candidates", lambda _: ["nanotoken"])
+    monkeypatch.setattr(engine_choice, "candidates", lambda _: ["nanotoken"])
     monkeypatch.setattr(Liar, "wrong_on", Liar.wrong_on)
     return Liar
 
@@ -139,7 +139,7 @@ def test_a_long_job_takes_the_engine_that_is_fastest_on_its_own_text(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rates = {"gigatoken": 1.0, "fastokens": 2.0}
-    monkeypatch.setattr(sys.modules["tokenmill.engines.choose"], "rate", lambda encoder, _: rates[encoder.name])
+    monkeypatch.setattr(engine_choice, "rate", lambda encoder, _: rates[encoder.name])
 
     def chosen(size: int) -> EngineChoice:
         return choose(model, spec(), "auto", lambda: column("some text of this job"), tmp_path, size)

@@ -3,7 +3,7 @@
 A new engine is one file here with `supports` and `encode`, and one line in `registry.ENGINES`.
 """
 
-from tokenmill.engines.choose import choose, trusted
+from tokenmill.engines.choice import choose, trusted
 from tokenmill.engines.contract import Engine, Tokens
 from tokenmill.engines.encoder import Encoder
 from tokenmill.engines.registry import ENGINES, REFERENCE

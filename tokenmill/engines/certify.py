@@ -42,6 +42,8 @@ def prove(model: Model, name: str) -> Proof:
     expected = _expected(model)  # before the engine is loaded: both at once take 200 MB more
     try:
         return _compare(engine_type(name)(model), expected, model)
+    except MemoryError:  # says nothing of the tokenizer, and would be kept as if it did
+        raise
     except Exception as error:  # engines raise what they like about a file they do not take
         said = str(error).splitlines() or [type(error).__name__]
         return Proof(refusal=f"it refuses the tokenizer: {said[0][:200]}")

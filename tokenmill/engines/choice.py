@@ -2,11 +2,13 @@
 
 Comes in: a tokenizer, a job's rules, some of its own text. Goes out: the choice with its reason, for `job.json`; on a worker,
 an encoder. Always holds: no engine without a certificate, and none that differed from the reference on the job's own text;
-`auto` falls back to the reference; an engine asked for by name is used or refused, never replaced.
+`auto` falls back to the reference; an engine asked for by name is used or refused here, never replaced. (A worker whose host
+refuses it, or a job whose live check catches it, goes over to the reference, and says so in its entries.)
 """
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -37,39 +39,67 @@ def choose(
     Raises UsageError if an engine that was asked for by name is unknown, refuses the tokenizer, or differs.
     """
     if wanted == REFERENCE:
-        return EngineChoice(name=REFERENCE, version=engine_version(REFERENCE), reason="asked for")
+        return _reference("asked for")
     if wanted != "auto":
         engine_type(wanted)
     elif not size:
-        return EngineChoice(name=REFERENCE, version=engine_version(REFERENCE), reason="there is no text to encode")
-    refused: list[str] = []
-    exact: list[tuple[Encoder, str]] = []
-    text = None
-    for name in candidates(model) if wanted == "auto" else [wanted]:
-        granted = certificate(model, name, folder)
-        reason = granted.says() if granted.refusal is not None else not_for(model, spec)
-        if reason is None:
-            text = sample() if text is None else text
-            encoder = Encoder(model, spec, name, granted.guard)
-            reason = differs(encoder, text)
-            if reason is None:
-                exact.append((encoder, f"{granted.says()} and {text.nbytes / 1e6:.1f} MB of this job"))
-                if size < WORTH_TIMING:
-                    break
-                continue
-        refused.append(reason)
+        return _reference("there is no text to encode")
+    names = candidates(model) if wanted == "auto" else [wanted]
+    trials = _Trials(model, spec, folder, sample)
+    for name in names:
+        trials.add(name)
+        if trials.exact and size < WORTH_TIMING:
+            break
     certify.forget()
-    if wanted != "auto" and not exact:
-        raise UsageError(f"--engine {wanted} cannot be used: {refused[0]}. Give --engine auto or reference.")
-    if not exact:
-        return EngineChoice(name=REFERENCE, version=engine_version(REFERENCE), reason="; ".join(refused))
-    chosen, proof = exact[0]
-    if len(exact) > 1 and text is not None:
-        rates = {encoder.name: rate(encoder, text) for encoder, _ in exact}
-        chosen, proof = max(exact, key=lambda pair: rates[pair[0].name])
-        timed = ", ".join(f"{name} {speed:.0f}" for name, speed in rates.items())
-        proof += f"; fastest on it, in MB per CPU-second: {timed}"
-    return EngineChoice(name=chosen.name, version=chosen.version, reason="; ".join([proof, *refused]))
+    if trials.exact:
+        return trials.fastest()
+    refused = "; ".join(trials.refused)
+    if wanted != "auto":
+        raise UsageError(f"--engine {wanted} cannot be used: {refused}. Give --engine auto or reference.")
+    return _reference(refused)
+
+
+@dataclass(slots=True)
+class _Trials:
+    """Engines tried on one job."""
+
+    model: Model
+    spec: JobSpec
+    folder: Path
+    sample: Callable[[], pa.LargeStringArray]
+    #: The job's text, read for the first engine that needs it.
+    text: pa.LargeStringArray | None = None
+    #: Engines that gave the reference's ids, each with what it was tried on.
+    exact: list[tuple[Encoder, str]] = field(default_factory=list)
+    #: Why the others cannot be used.
+    refused: list[str] = field(default_factory=list)
+
+    def add(self, name: str) -> None:
+        """Try one more engine."""
+        granted = certificate(self.model, name, self.folder)
+        reason = granted.says() if granted.refusal is not None else not_for(self.model, self.spec)
+        if reason is None:
+            encoder = Encoder(self.model, self.spec, name, granted.guard)
+            self.text = self.sample() if self.text is None else self.text
+            reason = differs(encoder, self.text)
+            if reason is None:
+                self.exact.append((encoder, f"{granted.says()} and {self.text.nbytes / 1e6:.1f} MB of this job"))
+                return
+        self.refused.append(reason)
+
+    def fastest(self) -> EngineChoice:
+        """The exact engine that is fastest on the job's text; the only one needs no race."""
+        chosen, proof = self.exact[0]
+        if len(self.exact) > 1 and self.text is not None:
+            rates = {encoder.name: rate(encoder, self.text) for encoder, _ in self.exact}
+            chosen, proof = max(self.exact, key=lambda pair: rates[pair[0].name])
+            timed = ", ".join(f"{name} {speed:.0f}" for name, speed in rates.items())
+            proof += f"; fastest on it, in MB per CPU-second: {timed}"
+        return EngineChoice(name=chosen.name, version=chosen.version, reason="; ".join([proof, *self.refused]))
+
+
+def _reference(reason: str) -> EngineChoice:
+    return EngineChoice(name=REFERENCE, version=engine_version(REFERENCE), reason=reason)
 
 
 def trusted(model: Model, spec: JobSpec, name: str, folder: Path) -> Encoder:
