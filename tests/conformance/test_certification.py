@@ -14,7 +14,7 @@ from tokenmill.engines import choice as engine_choice
 from tokenmill.engines.certificates import certificate
 from tokenmill.engines.spotcheck import LONGEST, Divergence
 from tokenmill.errors import UsageError
-from tokenmill.job import EngineChoice, JobSpec
+from tokenmill.job import JobSpec
 from tokenmill.tokenizers import Model, resolve
 
 
@@ -132,23 +132,6 @@ def test_a_damaged_certificate_is_made_anew(model: Model, tmp_path: Path) -> Non
     (kept,) = tmp_path.glob("certificates/*.json")
     kept.write_bytes(kept.read_bytes()[:100])
     assert certificate(model, "fastokens", tmp_path) == made
-
-
-@pytest.mark.usefixtures("small_sweep")
-def test_a_long_job_takes_the_engine_that_is_fastest_on_its_own_text(
-    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rates = {"gigatoken": 1.0, "fastokens": 2.0}
-    monkeypatch.setattr(engine_choice, "rate", lambda encoder, _: rates[encoder.name])
-
-    def chosen(size: int) -> EngineChoice:
-        return choose(model, spec(), "auto", lambda: column("some text of this job"), tmp_path, size)
-
-    assert chosen(1 << 20).name == "gigatoken"
-    assert chosen(1 << 40).name == "fastokens"
-    assert "in MB per CPU-second: gigatoken 1, fastokens 2" in chosen(1 << 40).reason
-    rates["gigatoken"] = 3.0
-    assert chosen(1 << 40).name == "gigatoken"
 
 
 @pytest.mark.usefixtures("small_sweep")

@@ -38,7 +38,7 @@ def _nanotoken() -> EngineType:
     return NanotokenEngine
 
 
-#: Fastest first, as measured on mixed real text (README, "Measured"); a long job measures again on its own text.
+#: Fastest first, as measured on mixed real text (README, "Measured").
 ENGINES: dict[str, Callable[[], EngineType]] = {
     "gigatoken": _gigatoken,
     "fastokens": _fastokens,
