@@ -126,16 +126,31 @@ class AtomicFile:
     def publish(self, path: str) -> FileDigest:
         """Sync, rename to the final name, and return its digest under the output-relative name `path`."""
         try:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            if self._bytes >= LARGE and hasattr(os, "posix_fadvise"):
-                os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-            self._file.close()
+            self._sync()
             os.replace(self._temporary, self._target)
             _sync_folder(self._target.parent)
         except OSError as error:
             raise _writing(error, self._target) from error
         return FileDigest(path=path, bytes=self._bytes, sha256=self._sha256.hexdigest())
+
+    def publish_first(self) -> bool:
+        """Sync and take the final name, unless another has it already: then False, and nothing has changed."""
+        try:
+            self._sync()
+            os.link(self._temporary, self._target)  # unlike a rename, it never replaces
+            _sync_folder(self._target.parent)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise _writing(error, self._target) from error
+        return True
+
+    def _sync(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        if self._bytes >= LARGE and hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        self._file.close()
 
     def discard(self) -> None:
         """Forget what was written; nothing happens after `publish`."""
@@ -153,6 +168,16 @@ def put(url: str, data: bytes | Iterable[bytes], path: str = "") -> FileDigest:
         for piece in (data,) if isinstance(data, bytes) else data:
             file.write(piece)
         return file.publish(path or url)
+    finally:
+        file.discard()
+
+
+def claim(url: str, data: bytes) -> bool:
+    """Write a small file unless there is one of that name; of many that try at once one succeeds. False if it was there."""
+    file = AtomicFile(url)
+    try:
+        file.write(data)
+        return file.publish_first()
     finally:
         file.discard()
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,15 @@ def test_an_old_version_is_replaced_in_one_step(tmp_path: Path) -> None:
     storage.put(str(tmp_path / "a"), b"old")
     storage.put(str(tmp_path / "a"), b"new")
     assert storage.read(str(tmp_path / "a")) == b"new"
+
+
+def test_of_many_that_claim_a_name_one_gets_it(tmp_path: Path) -> None:
+    url = str(tmp_path / "entry")
+    with ThreadPoolExecutor(16) as pool:
+        won = list(pool.map(lambda number: storage.claim(url, b"%d" % number), range(64)))
+    assert won.count(True) == 1
+    assert storage.read(url) == b"%d" % won.index(True)
+    assert os.listdir(tmp_path) == ["entry"]
 
 
 @pytest.mark.parametrize(
