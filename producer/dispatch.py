@@ -33,6 +33,7 @@ class Outcome(Enum):
 
     SEALED = "sealed"
     PARKED = "parked"
+    CANCELLED = "cancelled"
 
 
 @dataclass(slots=True)
@@ -67,6 +68,10 @@ class Dispatcher:
         try:
             if self._ledger.is_sealed():
                 self.outcome = Outcome.SEALED
+                return observe(self._tally, {}, self._pace)
+            if self._ledger.is_cancelled():
+                self._queue.clear(self._job.job_id)
+                self.outcome = Outcome.CANCELLED
                 return observe(self._tally, {}, self._pace)
             if not self._queue.lead(self._job.job_id):
                 self._leading = False

@@ -114,7 +114,7 @@ class LocalWorkers:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         # What is committed is in the ledger, the rest will be done again: no reason to let anybody wait for it.
         if self._process is not None:
-            _end(self._process, signal.SIGQUIT)
+            _end(self._process, signal.SIGKILL)  # the kernel ends its children
         Path(self._log.name).unlink(missing_ok=True)
 
 

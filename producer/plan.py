@@ -6,6 +6,7 @@ cuts allow; the plan depends on the sources and the spec alone, never on who wil
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 
 from tokenmill import documents
@@ -23,6 +24,8 @@ class Plannable:
 
     url: str
     size: int
+    #: Modification mark, as the listing gave it.
+    mark: str
     #: Bytes of each row group; None for files without.
     row_groups: tuple[int, ...] | None = None
 
@@ -53,13 +56,14 @@ def plan(files: Iterable[Plannable], spec: JobSpec) -> Iterator[Batch]:
 def _pieces(file: Plannable, spec: JobSpec) -> Iterator[Span]:
     """A file in pieces of at most one and a half times the batch size, as far as its format can be cut."""
     cut = documents.cut_of(file.url, spec)
+    piece = partial(Span, url=file.url, cut=cut, size=file.size, mark=file.mark)
     if file.row_groups is not None:
         for group, size in enumerate(file.row_groups):
-            yield Span(url=file.url, cut=cut, start=group, stop=group + 1, bytes=size)
+            yield piece(start=group, stop=group + 1, bytes=size)
     elif cut is Cut.BYTES:
         ranges = max(1, round(file.size / spec.batch_bytes))
         ends = (file.size * number // ranges for number in range(ranges + 1))
         for start, stop in pairwise(ends):
-            yield Span(url=file.url, cut=cut, start=start, stop=stop, bytes=stop - start)
+            yield piece(start=start, stop=stop, bytes=stop - start)
     else:
-        yield Span(url=file.url, cut=Cut.WHOLE, start=0, stop=0, bytes=file.size)
+        yield piece(cut=Cut.WHOLE, start=0, stop=0, bytes=file.size)

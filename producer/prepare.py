@@ -1,14 +1,15 @@
 """From a request to a job on record: resolve, settle, list, plan, choose an engine, write it all into the output.
 
 Comes in: what the user asked for. Goes out: a `Job` whose `job.json`, plan and tokenizer stand in the output folder. Always
-holds: `job.json` is written last; an output that belongs to another job is refused with the difference named; a job that
-stands there already is taken up again, whatever engine or number of workers is asked for now.
+holds: `job.json` is claimed before anything else is written, so that of two producers one gets the folder, and what it names
+(plan, tokenizer) is put beside it, by whoever comes first; an output that belongs to another job is refused with the difference
+named; a job that stands there already is taken up again, whatever engine or number of workers is asked for now.
 """
 
 import hashlib
 import platform
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 
@@ -20,9 +21,10 @@ from producer.corpus import Corpus, absolute, collect, row_groups
 from producer.plan import Plannable, batch_bytes_for, plan
 from producer.request import Request
 from tokenmill import __version__, documents, storage, tokenizers
+from tokenmill import plan as plan_file
 from tokenmill.engines import choose
 from tokenmill.errors import BatchError, UsageError
-from tokenmill.job import Batch, Job, JobSpec, SpecialTokens
+from tokenmill.job import Batch, EngineChoice, FileDigest, Job, JobSpec, SpecialTokens
 from tokenmill.ledger import Ledger
 from tokenmill.settings import Settings
 from tokenmill.shards import dtype_for
@@ -42,6 +44,27 @@ class Prepared:
     #: Batches that were done before.
     resumed: int
     passed_over: str
+
+
+@dataclass(slots=True)
+class Spread:
+    """Keeps some batches, spread evenly over a plan whose length is not known beforehand."""
+
+    kept: list[Batch] = field(default_factory=list)
+    #: Batches that have passed.
+    passed: int = 0
+    _stride: int = 1
+
+    def watching(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The same batches."""
+        for batch in batches:
+            if self.passed % self._stride == 0:
+                self.kept.append(batch)
+                if len(self.kept) > SAMPLE_PLACES:
+                    self.kept = self.kept[::2]
+                    self._stride *= 2
+            self.passed += 1
+            yield batch
 
 
 def draft(request: Request) -> tuple[JobSpec, tokenizers.TokenizerFiles, Corpus]:
@@ -86,7 +109,7 @@ def _from_hub_before(request: Request) -> tokenizers.TokenizerFiles | None:
 
 def planned(spec: JobSpec, corpus: Corpus) -> Iterator[Batch]:
     """The batches of a corpus; footers are read as the plan comes to their files."""
-    return plan((Plannable(file.url, file.size, row_groups(file, spec)) for file in corpus.files), spec)
+    return plan((Plannable(file.url, file.size, file.mark, row_groups(file, spec)) for file in corpus.files), spec)
 
 
 def prepare(request: Request) -> Prepared:
@@ -98,38 +121,62 @@ def prepare(request: Request) -> Prepared:
     ledger = Ledger(request.output)
     if ledger.is_strange():
         raise UsageError(f"{ledger.output} is not empty and holds no tokenmill job. Choose another --output.")
-    ref = files.ref
-    job_id = _job_id(spec, ref.sha256, corpus)
-    standing = ledger.job() if ledger.has_job() else None
-    if standing is not None:
-        _refuse_another(standing, spec, ref.sha256, corpus, ledger.output)
-    batches = standing.batches if standing is not None else _record(ledger, spec, files, corpus)
-    engine = standing.engine if standing is not None else None
-    if engine is None or request.engine not in ("auto", engine.name):
-        sample = partial(_sample, spec, ledger, batches)
-        folder = Settings.from_environment().cache
-        engine = choose(files.model, spec, request.engine, sample, folder, corpus.bytes)
+    job = _taken_up(request, spec, files, corpus, ledger) if ledger.has_job() else _new(request, spec, files, corpus, ledger)
+    ledger.furnish(job, files.files, lambda: plan_file.written(planned(spec, corpus)))
+    ledger.take_up()
+    passed_over = ", ".join(f"{count} {suffix}" for suffix, count in corpus.passed_over.most_common(5))
+    return Prepared(job, ledger, len(ledger.committed()), passed_over)
+
+
+def _new(request: Request, spec: JobSpec, files: tokenizers.TokenizerFiles, corpus: Corpus, ledger: Ledger) -> Job:
+    """Put a new job on record. Nothing stands under its final name before the record: of two producers one gets the folder."""
+    spread = Spread()
+    plan_bytes = plan_file.written(spread.watching(planned(spec, corpus)))
     job = Job(
-        job_id=job_id,
+        job_id=_job_id(spec, files.ref.sha256, corpus),
         name=request.name or ledger.output.rstrip("/").rpartition("/")[2],
         spec=spec,
-        tokenizer=ref,
+        tokenizer=files.ref,
         bos_id=files.model.id_of(spec.bos_token),
         eos_id=files.model.id_of(spec.eos_token),
         source_fingerprint=corpus.fingerprint(),
         source_files=len(corpus.files),
         source_bytes=corpus.bytes,
-        batches=batches,
+        batches=spread.passed,
+        plan=FileDigest(path=plan_file.NAME, bytes=len(plan_bytes), sha256=hashlib.sha256(plan_bytes).hexdigest()),
         max_rejected=request.max_rejected,
-        engine=engine,
+        engine=_engine(request, spec, files, corpus, spread.kept),
         check_every=request.check_every,
         versions={"tokenmill": __version__, "python": platform.python_version(), **{name: version(name) for name in VERSIONS}},
     )
+    if ledger.claim_for(job):
+        return job
+    return _taken_up(request, spec, files, corpus, ledger)  # another producer was quicker
+
+
+def _taken_up(request: Request, spec: JobSpec, files: tokenizers.TokenizerFiles, corpus: Corpus, ledger: Ledger) -> Job:
+    """The job that stands in the output, with those of its settings changed that decide no byte."""
+    standing = ledger.job()
+    _refuse_another(standing, spec, files.ref.sha256, corpus, ledger.output)
+    engine = standing.engine
+    if request.engine not in ("auto", engine.name):
+        spread = Spread()
+        for _ in spread.watching(planned(spec, corpus)):
+            pass
+        engine = _engine(request, spec, files, corpus, spread.kept)
+    changed = {"max_rejected": request.max_rejected, "check_every": request.check_every, "engine": engine}
+    job = standing.model_copy(update={**changed, "name": request.name or standing.name})
     if job != standing:
         ledger.write_job(job)
-    ledger.unpark()
-    passed_over = ", ".join(f"{count} {suffix}" for suffix, count in corpus.passed_over.most_common(5))
-    return Prepared(job, ledger, len(ledger.committed()), passed_over)
+    return job
+
+
+def _engine(
+    request: Request, spec: JobSpec, files: tokenizers.TokenizerFiles, corpus: Corpus, places: Sequence[Batch]
+) -> EngineChoice:
+    """The engine for a job, tried on its own text from some places."""
+    folder = Settings.from_environment().cache
+    return choose(files.model, spec, request.engine, partial(_sample, spec, places), folder, corpus.bytes)
 
 
 def _job_id(spec: JobSpec, tokenizer_sha256: str, corpus: Corpus) -> str:
@@ -141,29 +188,12 @@ def _job_id(spec: JobSpec, tokenizer_sha256: str, corpus: Corpus) -> str:
     return hashlib.sha256(b"\0".join((spec.to_json(), tokenizer_sha256.encode(), files.encode()))).hexdigest()[:16]
 
 
-def _record(ledger: Ledger, spec: JobSpec, files: tokenizers.TokenizerFiles, corpus: Corpus) -> int:
-    """Write tokenizer and plan into the output; return the number of batches."""
-    for name, data in files.files.items():
-        storage.put(ledger.url(f"tokenizer/{name}"), data)
-    count = 0
-
-    def counted() -> Iterator[Batch]:
-        nonlocal count
-        for batch in planned(spec, corpus):
-            count += 1
-            yield batch
-
-    ledger.write_plan(counted())
-    return count
-
-
-def _sample(spec: JobSpec, ledger: Ledger, batches: int) -> pa.LargeStringArray:
-    """Some of a job's own text: the first documents at several places, spread evenly over its batches."""
-    places = sorted({batches * place // SAMPLE_PLACES for place in range(min(SAMPLE_PLACES, batches))})
+def _sample(spec: JobSpec, places: Sequence[Batch]) -> pa.LargeStringArray:
+    """Some of a job's own text: the first documents of some batches."""
     taken: list[pa.LargeStringArray] = []
-    for place in places:
+    for batch in places:
         try:
-            found = next(documents.read(ledger.batch(place).spans[0], spec), None)
+            found = next(documents.read(batch.spans[0], spec), None)
         except BatchError:
             continue  # the worker that gets this file reports it
         if found is not None:

@@ -56,8 +56,13 @@ def sightings_key(job_id: str) -> str:
 
 
 def attempts_key(job_id: str) -> str:
-    """Hash: batch index -> how often a worker began it."""
+    """Hash: batch index -> how often a worker began it; with a suffix, where it is and what it died of."""
     return f"{PREFIX}attempts:{job_id}"
+
+
+def lease_key(job_id: str, batch: int) -> str:
+    """String with a time to live: which worker holds a batch."""
+    return f"{PREFIX}lease:{job_id}:{batch}"
 
 
 def lead_key(job_id: str) -> str:

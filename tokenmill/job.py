@@ -118,6 +118,8 @@ class Job(Record):
     source_files: int
     source_bytes: int
     batches: int
+    #: What `plan.parquet` has to hold.
+    plan: FileDigest
     #: Largest share of damaged documents with which the job may still be sealed.
     max_rejected: float = Field(ge=0, le=1)
     engine: EngineChoice
@@ -145,6 +147,9 @@ class Span:
     stop: int
     #: Source bytes in it, as stored.
     bytes: int
+    #: Size and modification mark of the whole file when the plan was made: it must be the same file when it is read.
+    size: int
+    mark: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,6 +219,8 @@ class Run(Record):
     stages: dict[str, float]
     #: Documents that the live check compared with the reference.
     checked: int = 0
+    #: Documents that the reference encoded one by one, because a worker had died there or the engine gave an error.
+    one_by_one: int = 0
 
     @property
     def engine_name(self) -> str:

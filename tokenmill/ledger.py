@@ -6,40 +6,15 @@ and only when, its entry exists; the entry is written after every other file of 
 is not.
 """
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
-from typing import BinaryIO, cast
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from tokenmill import storage
+from tokenmill import plan, storage
 from tokenmill.errors import JobError, UsageError
-from tokenmill.job import Batch, Counts, Cut, DisabledEngine, Job, ParkedBatch, ShardEntry, Span
+from tokenmill.job import Batch, Counts, DisabledEngine, FileDigest, Job, ParkedBatch, ShardEntry
 from tokenmill.manifest import Manifest, Shard, Totals, read_totals, stream, totals_of
-
-#: Batches per row group of the plan: what one look-up reads, and what a planner holds in memory.
-PLAN_GROUP = 1024
-
-PLAN_SCHEMA = pa.schema(
-    [
-        ("index", pa.int64()),
-        (
-            "spans",
-            pa.list_(
-                pa.struct(
-                    [
-                        ("url", pa.string()),
-                        ("cut", pa.string()),
-                        ("start", pa.int64()),
-                        ("stop", pa.int64()),
-                        ("bytes", pa.int64()),
-                    ]
-                )
-            ),
-        ),
-    ]
-)
+from tokenmill.plan import PlanFile
 
 
 class Ledger:
@@ -47,7 +22,7 @@ class Ledger:
 
     def __init__(self, output: str) -> None:
         self.output = str(storage.local_path(output))
-        self._group: tuple[int, list[Batch]] | None = None
+        self._plan = PlanFile(self.url(plan.NAME))
 
     def url(self, path: str) -> str:
         """Where an output-relative path lies."""
@@ -64,48 +39,50 @@ class Ledger:
             raise UsageError(f"{self.output} holds no tokenmill job (no job.json). Give the folder that --output named.")
         return Job.from_json(storage.read(self.url("job.json")), self.url("job.json"))
 
+    def claim_for(self, job: Job) -> bool:
+        """Record a new job: from here on the folder is its own. False if another producer has put one on record meanwhile."""
+        return storage.claim(self.url("job.json"), job.to_json())
+
     def write_job(self, job: Job) -> None:
-        """Record the job; the last step of preparing it."""
+        """Record the job anew, as far as it may change."""
         storage.put(self.url("job.json"), job.to_json())
 
     def is_strange(self) -> bool:
         """Whether the folder holds files, but no job of ours."""
-        return not self.has_job() and any(name != "tokenizer" for name in storage.names(self.output))
+        return not self.has_job() and bool(storage.names(self.output))
 
     # -- the plan ------------------------------------------------------------------------------------------------------
 
-    def write_plan(self, batches: Iterable[Batch]) -> None:
-        """Write the plan, a row group at a time, so that a plan of any length takes constant memory."""
-        file, remaining = storage.AtomicFile(self.url("plan.parquet")), iter(batches)
-        try:
-            # all that pyarrow does with a file is to write and to ask whether it is closed
-            with pq.ParquetWriter(cast("BinaryIO", file), PLAN_SCHEMA, compression="zstd") as writer:
-                while group := list(islice(remaining, PLAN_GROUP)):
-                    writer.write_table(_plan_table(group))
-            file.publish("plan.parquet")
-        finally:
-            file.discard()
+    def furnish(self, job: Job, files: Mapping[str, bytes], plan: Callable[[], bytes]) -> None:
+        """Put tokenizer and plan of the job on record into the folder, unless they are there.
+
+        Args:
+            files: name -> content below `tokenizer/`.
+            plan: makes the plan's content; asked only where it is missing.
+        """
+        for file in job.tokenizer.files:
+            if not self._holds(file):
+                storage.put(self.url(file.path), files[file.path.removeprefix("tokenizer/")])
+        if not self._holds(job.plan):
+            storage.put(self.url(job.plan.path), plan())
+
+    def _holds(self, file: FileDigest) -> bool:
+        found = storage.status(self.url(file.path))
+        return found is not None and found.size == file.bytes
 
     def batch(self, index: int) -> Batch:
-        """One planned batch; neighbours are kept, since a worker asks for one after the other."""
-        group, row = divmod(index, PLAN_GROUP)
-        if self._group is None or self._group[0] != group:
-            with storage.open_input(self.url("plan.parquet")) as file:
-                self._group = (group, _batches(pq.ParquetFile(file).read_row_group(group)))
-        return self._group[1][row]
+        """One planned batch."""
+        return self._plan[index]
 
     def plan(self) -> Iterator[Batch]:
         """All planned batches, in order."""
-        with storage.open_input(self.url("plan.parquet")) as file:
-            plan = pq.ParquetFile(file)
-            for group in range(plan.num_row_groups):
-                yield from _batches(plan.read_row_group(group))
+        return iter(self._plan)
 
     # -- what is done --------------------------------------------------------------------------------------------------
 
-    def commit(self, entry: ShardEntry) -> None:
-        """Write the entry; from here on the batch is done."""
-        storage.put(self.url(f"entries/{entry.index:06d}.json"), entry.to_json())
+    def commit(self, entry: ShardEntry) -> bool:
+        """Write the entry; from here on the batch is done. False if it was done already: the first entry stands."""
+        return storage.claim(self.url(f"entries/{entry.index:06d}.json"), entry.to_json())
 
     def entry(self, index: int) -> ShardEntry | None:
         """The entry of a batch; None while it is not done."""
@@ -137,8 +114,18 @@ class Ledger:
         url = self.url(f"parked/{index:06d}.json")
         return ParkedBatch.from_json(storage.read(url), url) if storage.exists(url) else None
 
-    def unpark(self) -> None:
-        """Forget what was given up, since somebody asks for it again."""
+    # -- a job that somebody stopped ------------------------------------------------------------------------------------
+
+    def cancel(self, job: Job) -> None:
+        """Ask everybody to stop working on this job; what is committed stays."""
+        storage.put(self.url("cancelled.json"), json.dumps({"job_id": job.job_id, "at": time.time()}).encode() + b"\n")
+
+    def is_cancelled(self) -> bool:
+        return storage.exists(self.url("cancelled.json"))
+
+    def take_up(self) -> None:
+        """Forget what was given up and that the job was cancelled, since somebody asks for it again."""
+        storage.delete(self.url("cancelled.json"))
         for name in storage.names(self.url("parked")):
             storage.delete(self.url(f"parked/{name}"))
 
@@ -204,26 +191,6 @@ class Ledger:
             totals = totals_of(job, counts)
             storage.put(self.url("manifest.json"), stream(totals, map(Shard.model_validate_json, rows)))
         return totals
-
-
-def _plan_table(batches: list[Batch]) -> pa.Table:
-    rows = [
-        {
-            "index": batch.index,
-            "spans": [
-                {"url": s.url, "cut": s.cut.value, "start": s.start, "stop": s.stop, "bytes": s.bytes} for s in batch.spans
-            ],
-        }
-        for batch in batches
-    ]
-    return pa.Table.from_pylist(rows, schema=PLAN_SCHEMA)
-
-
-def _batches(table: pa.Table) -> list[Batch]:
-    return [
-        Batch(index=row["index"], spans=tuple(Span(**{**span, "cut": Cut(span["cut"])}) for span in row["spans"]))
-        for row in table.to_pylist()
-    ]
 
 
 def _index(name: str) -> int:

@@ -7,6 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from tokenmill.errors import UsageError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -18,6 +20,12 @@ class Settings:
     home: Path
     #: Folder where this host keeps tokenizers by sha256 (TOKENMILL_CACHE).
     cache: Path
+    #: Seconds for which a batch may stand at one column or document before its process is ended and the batch begun again
+    #: (TOKENMILL_STUCK_SECONDS); the reference takes half a second per megabyte.
+    stuck_seconds: float
+    #: Seconds for which a worker that is told to end may finish its batches (TOKENMILL_GRACE_SECONDS); its container's must be
+    #: longer.
+    grace_seconds: float
 
     @classmethod
     def from_environment(cls) -> "Settings":
@@ -27,7 +35,20 @@ class Settings:
             broker=environment.get("TOKENMILL_BROKER") or None,
             home=Path(environment.get("TOKENMILL_HOME") or Path.home() / ".tokenmill"),
             cache=Path(environment.get("TOKENMILL_CACHE") or Path.home() / ".cache" / "tokenmill"),
+            stuck_seconds=_seconds("TOKENMILL_STUCK_SECONDS", 300),
+            grace_seconds=_seconds("TOKENMILL_GRACE_SECONDS", 20),
         )
+
+
+def _seconds(variable: str, default: float) -> float:
+    given = os.environ.get(variable) or default
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = -1
+    if seconds < 0:
+        raise UsageError(f"{variable} is {given!r}; give a number of seconds.")
+    return seconds
 
 
 def child_environment(*, broker: str) -> dict[str, str]:

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from tokenmill import documents, storage
+from tokenmill.columns import screen
+from tokenmill.documents import GIVEN_UP, rejections
 from tokenmill.engines import Encoder
 from tokenmill.errors import TokenmillError
-from tokenmill.job import Batch, Job
+from tokenmill.job import Job
 from tokenmill.ledger import Ledger
 from tokenmill.manifest import Manifest, Shard
-from tokenmill.pipeline import screen
 from tokenmill.reader import TokenDataset
 from tokenmill.tokenizers import Model
 
@@ -70,7 +71,7 @@ def verify(output: str, *, full: bool, advance: Callable[[int, int], None]) -> V
         if shard.index in sound:
             limit = None if full else SAMPLE_DOCUMENTS
             try:
-                for line in _compare(job, ledger.batch(shard.index), encoder, dataset, shard, limit, verdict):
+                for line in _compare(ledger, job, encoder, dataset, shard, limit, verdict):
                     findings.append(line)
             except TokenmillError as error:
                 findings.append(f"shard {shard.index:06d} cannot be encoded again: {error}")
@@ -128,13 +129,18 @@ def _shard(dataset: TokenDataset, position: int, shard: Shard) -> list[str]:
 
 
 def _compare(
-    job: Job, batch: Batch, encoder: Encoder, dataset: TokenDataset, shard: Shard, limit: int | None, verdict: Verdict
+    ledger: Ledger, job: Job, encoder: Encoder, dataset: TokenDataset, shard: Shard, limit: int | None, verdict: Verdict
 ) -> Iterator[str]:
     """Read a batch's documents again, all or the first `limit`, and compare their ids with the shard's."""
+    batch, output = ledger.batch(shard.index), ledger.output
     reader, next_document = dataset.shard(dataset.manifest.shards.index(shard)), 0
+    given_up = {(r.file, r.position): r.reason for r in rejections(output, shard.index) if r.reason in GIVEN_UP}
     for span in batch.spans:
         for found in documents.read(span, job.spec):
-            text, _, holds_special = screen(found, job.spec.special_tokens, encoder)
+            places = enumerate(found.positions.tolist()) if given_up else ()
+            refused = {i: given_up[found.file, position] for i, position in places if (found.file, position) in given_up}
+            screened = screen(found, job.spec.special_tokens, encoder).without(refused)
+            text, holds_special = screened.text, screened.holds_special
             wanted = len(text) if limit is None else min(len(text), limit - next_document)
             tokens = encoder.encode(text[:wanted], holds_special[:wanted])
             for index in range(len(tokens)):

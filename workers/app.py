@@ -34,14 +34,12 @@ def configuration() -> dict[str, Any]:
         "task_ignore_result": True,
         # Acknowledge after the work, or a killed worker takes its batches along (2 of 8 lost).
         "task_acks_late": True,
-        # A killed child's batch goes back at once; `workers.attempts` stops the endless loop this alone would be.
+        # A killed child's batch goes back at once; `tokenmill.poison` ends the endless loop this alone would be.
         "task_reject_on_worker_lost": True,
         # Nothing waits inside a busy worker.
         "worker_prefetch_multiplier": 1,
         # Kills tasks it should keep when the broker restarts (2 of 4 lost); 6.0 will turn it on by default.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
-        # The last guard against a batch that never ends, since a running one keeps its message alive.
-        "task_time_limit": 3600,
         # What Flower shows.
         "worker_send_task_events": True,
         "task_send_sent_event": True,

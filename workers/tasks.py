@@ -9,6 +9,8 @@ import redis
 from billiard import current_process
 from celery import Task
 from celery.utils.log import get_task_logger
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tokenmill import tokenizers
 from tokenmill.broker import SOCKET_OPTIONS, TASK, client_url
@@ -16,11 +18,14 @@ from tokenmill.engines import Encoder, trusted
 from tokenmill.errors import BatchError, JobError, TokenmillError, TransientError
 from tokenmill.job import Job, ParkedBatch
 from tokenmill.ledger import Ledger
-from tokenmill.pipeline import Meter, run_batch
+from tokenmill.meter import Meter
+from tokenmill.pipeline import Abandoned, run_batch
+from tokenmill.poison import Cause
 from tokenmill.settings import Settings
-from workers import attempts
 from workers.app import app
+from workers.attempts import Attempts
 from workers.heartbeat import Heartbeat
+from workers.lease import Lease
 
 log = get_task_logger(__name__)
 
@@ -30,51 +35,68 @@ LONGEST_PAUSE = 30.0
 
 @app.task(name=TASK, bind=True)
 def encode_batch(task: Task, job_id: str, output: str, batch: int) -> str:
-    """Encode one batch of one job; however this ends, the batch is then committed, parked, or no longer wanted.
+    """Encode one batch of one job; however this ends, the batch is then committed, parked, another worker's, or not wanted.
 
     Returns how it ended, for people who look at Flower; nothing else reads it.
     """
     client, worker = broker_client(), f"{task.request.hostname}/{getattr(current_process(), 'index', 0)}"
-    with Heartbeat(client, task, job_id=job_id, batch=batch, worker=worker) as heartbeat:
-        attempt, pause = attempts.begin(client, job_id, batch), 1.0
+    lease, attempts, ledger = Lease(client, job_id, batch), Attempts(client, job_id, batch), Ledger(output)
+    if not lease.take():
+        return "another worker has it"
+    stuck = Settings.from_environment().stuck_seconds
+    with Heartbeat(client, task, lease, attempts, ledger, worker=worker, stuck=stuck) as heartbeat:
+        pause = 1.0
+        attempts.begin()
         while True:
             try:
-                ending = commit_or_park(job_id, output, batch, heartbeat, worker, attempt)
+                ending = commit_or_park(job_id, ledger, batch, heartbeat, attempts, worker)
                 break
+            except Abandoned as why:
+                log.warning("batch %06d is left: %s", batch, why)
+                return f"left: {why}"
+            except MemoryError:  # must not reach Celery: it kills the worker's main process over it
+                attempts.died(Cause.MEMORY, heartbeat.place)
+                attempts.begin()
             except TransientError as error:  # never counts against the batch
                 log.warning("batch %06d waits: %s", batch, error)
-                heartbeat.wait(random.uniform(pause / 2, pause), str(error))
+                try:
+                    heartbeat.wait(random.uniform(pause / 2, pause), str(error))
+                except Abandoned as why:
+                    return f"left: {why}"
                 pause = min(2 * pause, LONGEST_PAUSE)
-        attempts.forget(client, job_id, batch)
+        attempts.forget()
     return ending
 
 
-def commit_or_park(job_id: str, output: str, batch: int, heartbeat: Heartbeat, worker: str, attempt: int) -> str:
+def commit_or_park(job_id: str, ledger: Ledger, batch: int, heartbeat: Heartbeat, attempts: Attempts, worker: str) -> str:
     """Do the batch, or write down why it cannot be done; return how it ended.
 
-    Raises TransientError when it is worth waiting.
+    Raises TransientError when it is worth waiting, MemoryError and Abandoned as they come.
     """
-    ledger = Ledger(output)
     if not ledger.has_job() or ledger.job().job_id != job_id:
-        log.warning("batch %06d of job %s is no longer wanted: %s is gone or belongs to another job", batch, job_id, output)
+        log.warning("batch %06d of job %s is not wanted: %s is gone or another job's", batch, job_id, ledger.output)
         return "no longer wanted"
     if ledger.entry(batch) is not None:
         return "was done already"
+    if ledger.is_cancelled():
+        return "left: the job was cancelled"
     reason, details, stops_job = "", "", False
     try:
-        if attempt > attempts.MOST:
-            raise BatchError(f"it was begun {attempts.MOST} times and killed its worker each time")
-        work = prepared(job_id, output)
+        hopeless = heartbeat.deaths.hopeless()
+        if hopeless is not None:
+            raise BatchError(f"{hopeless}. Look into the workers' logs; `tokenmill retry` takes it up again.")
+        work = prepared(job_id, ledger.output)
         planned, meter = work.ledger.batch(batch), Meter()
         heartbeat.watch(meter, planned.bytes)
-        counts = run_batch(work.job, planned, work.encoder, work.ledger, meter, worker=worker, attempt=attempt).counts
+        entry = run_batch(
+            work.job, planned, work.encoder, work.ledger, meter, heartbeat, worker=worker, attempt=attempts.number
+        )
+        counts = entry.counts
         return f"{counts.documents:,} documents · {counts.tokens:,} tokens · {counts.rejected_total:,} rejected"
-    except TransientError:
+    except (TransientError, MemoryError, Abandoned):
         raise
     except TokenmillError as error:
         reason, stops_job = str(error), isinstance(error, JobError)
-    except MemoryError:  # must not reach Celery: it kills the worker's main process over it
-        reason = "the worker ran out of memory. Lower --max-document-bytes, or give workers more memory."
     except Exception as error:
         reason, details = f"unforeseen {type(error).__name__}: {error}", traceback.format_exc()
     if ledger.entry(batch) is not None:  # another copy of this batch came through meanwhile
@@ -87,7 +109,7 @@ def commit_or_park(job_id: str, output: str, batch: int, heartbeat: Heartbeat, w
             stops_job=stops_job,
             reason=reason,
             details=details,
-            attempts=attempt,
+            attempts=attempts.number,
             worker=worker,
         )
     )
@@ -126,4 +148,5 @@ def warm(output: str) -> None:
 @cache
 def broker_client() -> redis.Redis:
     """This process's own connection, for bookkeeping."""
-    return redis.Redis.from_url(client_url(app.conf.broker_url), **SOCKET_OPTIONS)
+    # redis-py would try again for seconds by itself; the work must not wait for bookkeeping
+    return redis.Redis.from_url(client_url(app.conf.broker_url), retry=Retry(NoBackoff(), 0), **SOCKET_OPTIONS)

@@ -48,7 +48,7 @@ def write(path: Path, texts: list[str]) -> None:
 
 
 def read(path: Path, job: JobSpec, span: Span | None = None) -> tuple[list[str], list[Rejection], list[str | None]]:
-    span = span or Span(url=str(path), cut=Cut.WHOLE, start=0, stop=0, bytes=path.stat().st_size)
+    span = span or Span(url=str(path), cut=Cut.WHOLE, start=0, stop=0, bytes=path.stat().st_size, size=0, mark="")
     texts, rejected, ids = [], [], []
     for found in documents.read(span, job):
         assert len(found.text) == len(found.positions)
@@ -164,7 +164,7 @@ def test_lines_read_one_by_one_and_at_once_are_the_same_documents(tmp_path: Path
     """One blank line sends a block the slow way; texts, positions and ids must not show it."""
     path, texts = tmp_path / "corpus.jsonl", [f"text {i} é中😀\n" * (i % 7) for i in range(500)]
     path.write_bytes(jsonl(texts))
-    span = Span(url=str(path), cut=Cut.WHOLE, start=0, stop=0, bytes=path.stat().st_size)
+    span = Span(url=str(path), cut=Cut.WHOLE, start=0, stop=0, bytes=path.stat().st_size, size=0, mark="")
     (quick,) = documents.read(span, spec(id_field="id"))
     path.write_bytes(jsonl(texts) + b" \n")
     (slow,) = documents.read(span, spec(id_field="id"))
@@ -228,7 +228,7 @@ def test_every_arrow_kind_of_text_is_read(kind: pa.DataType, tmp_path: Path) -> 
 def test_row_groups_are_read_apart(tmp_path: Path) -> None:
     path = tmp_path / "corpus.parquet"
     write(path, [f"text {i}" for i in range(8)])  # row groups of 3, 3, 2
-    middle = Span(url=str(path), cut=Cut.ROW_GROUPS, start=1, stop=3, bytes=1)
+    middle = Span(url=str(path), cut=Cut.ROW_GROUPS, start=1, stop=3, bytes=1, size=0, mark="")
     found = list(documents.read(middle, spec()))
     assert [t for d in found for t in d.text.to_pylist()] == [f"text {i}" for i in range(3, 8)]
     assert [p for d in found for p in d.positions] == [3, 4, 5, 6, 7]
@@ -237,7 +237,7 @@ def test_row_groups_are_read_apart(tmp_path: Path) -> None:
 def test_a_parquet_file_that_shrank_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "corpus.parquet"
     write(path, ["a"])
-    planned = Span(url=str(path), cut=Cut.ROW_GROUPS, start=0, stop=4, bytes=1)
+    planned = Span(url=str(path), cut=Cut.ROW_GROUPS, start=0, stop=4, bytes=1, size=0, mark="")
     with pytest.raises(BatchError, match="it has changed"):
         list(documents.read(planned, spec()))
 
@@ -246,7 +246,7 @@ def test_a_parquet_file_that_shrank_is_noticed(tmp_path: Path) -> None:
 def test_a_file_that_is_gone_or_no_parquet_is_a_batch_error(remove: Callable[[Path], object], tmp_path: Path) -> None:
     path = tmp_path / "corpus.parquet"
     write(path, ["a"])
-    span = Span(url=str(path), cut=Cut.ROW_GROUPS, start=0, stop=1, bytes=1)
+    span = Span(url=str(path), cut=Cut.ROW_GROUPS, start=0, stop=1, bytes=1, size=0, mark="")
     remove(path)
     with pytest.raises(BatchError):
         list(documents.read(span, spec()))

@@ -13,6 +13,7 @@ from producer.dispatch import AHEAD, Dispatcher, Outcome
 from producer.queue import BatchQueue
 from tests.unit.test_ledger import entry, job
 from tokenmill import broker as names
+from tokenmill import plan, storage
 from tokenmill.errors import JobError, TransientError
 from tokenmill.job import Batch, Counts, Cut, ParkedBatch, Span
 from tokenmill.ledger import Ledger
@@ -29,9 +30,9 @@ def client(broker: str) -> Iterator[redis.Redis]:
 def ledger(tmp_path: Path) -> Ledger:
     """A job of 40 batches on record."""
     ledger = Ledger(str(tmp_path))
-    span = Span(url="/c/a.jsonl", cut=Cut.BYTES, start=0, stop=5, bytes=5)
-    ledger.write_plan(Batch(index=i, spans=(span,)) for i in range(40))
-    ledger.write_job(job(40))
+    span = Span(url="/c/a.jsonl", cut=Cut.BYTES, start=0, stop=5, bytes=5, size=0, mark="")
+    storage.put(ledger.url(plan.NAME), plan.written(Batch(index=i, spans=(span,)) for i in range(40)))
+    assert ledger.claim_for(job(40))
     return ledger
 
 
@@ -51,7 +52,8 @@ def take(client: redis.Redis, ledger: Ledger, *batches: int) -> None:
 
 def test_a_message_is_small_and_holds_no_text(broker: str, client: redis.Redis) -> None:
     """Law 5: names and numbers only, at most 1 KB, also for a job with many spans in a deep folder."""
-    spans = tuple(Span(url=f"/data/{'x' * 90}/{i}.jsonl", cut=Cut.WHOLE, start=0, stop=0, bytes=10**7) for i in range(500))
+    span = Span(url=f"/data/{'x' * 90}/a.jsonl", cut=Cut.WHOLE, start=0, stop=0, bytes=10**7, size=10**7, mark="1700000000")
+    spans = (span,) * 500
     output = "/lustre/projects/language-models/corpora/fineweb-edu/2026-11/qwen3"
     BatchQueue(broker).send(job(99), output, Batch(index=98, spans=spans))
     (message,) = client.lrange(names.PREFIX + names.QUEUE, 0, -1)

@@ -1,17 +1,12 @@
 """The ledger says what is done, and seals only what is complete."""
 
-import tracemalloc
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tokenmill import ledger as ledger_module
 from tokenmill.errors import JobError, UsageError
 from tokenmill.job import (
-    Batch,
     Counts,
-    Cut,
     EngineChoice,
     FileDigest,
     Job,
@@ -19,7 +14,6 @@ from tokenmill.job import (
     ParkedBatch,
     Run,
     ShardEntry,
-    Span,
     TokenizerRef,
 )
 from tokenmill.ledger import Ledger
@@ -41,6 +35,7 @@ def job(batches: int, job_id: str = "0123456789abcdef") -> Job:
         source_files=1,
         source_bytes=100,
         batches=batches,
+        plan=FileDigest(path="plan.parquet", bytes=1, sha256="0" * 64),
         max_rejected=0.01,
         engine=EngineChoice(name="reference", version="1", reason="asked for"),
         versions={},
@@ -52,40 +47,6 @@ def entry(index: int, job_id: str = "0123456789abcdef") -> ShardEntry:
     digest = FileDigest(path=f"shards/{index:06d}.bin", bytes=1, sha256="0" * 64)
     run = Run(engine="reference 1", worker=f"w{index}", attempt=1, started=1.5 * index, seconds=1, stages={})
     return ShardEntry(job_id=job_id, index=index, counts=counts, files=(digest,), run=run)
-
-
-def test_the_plan_comes_back_as_written_across_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger_module, "PLAN_GROUP", 3)
-    span = Span(url="/c/a.jsonl", cut=Cut.BYTES, start=0, stop=5, bytes=5)
-    batches = [Batch(index=i, spans=(span,) * (i % 3 + 1)) for i in range(10)]
-    ledger = Ledger(str(tmp_path))
-    ledger.write_plan(iter(batches))
-    assert list(ledger.plan()) == batches
-    assert [ledger.batch(i) for i in (9, 0, 4)] == [batches[9], batches[0], batches[4]]
-
-
-def test_a_plan_takes_the_memory_of_one_row_group(tmp_path: Path) -> None:
-    span = Span(url="/c/a.jsonl", cut=Cut.BYTES, start=0, stop=5, bytes=5)
-    ledger, peaks = Ledger(str(tmp_path)), []
-    for batches in (ledger_module.PLAN_GROUP, 10 * ledger_module.PLAN_GROUP):
-        tracemalloc.start()
-        ledger.write_plan(Batch(index=i, spans=(span,)) for i in range(batches))
-        assert sum(1 for _ in ledger.plan()) == batches
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-    assert peaks[1] < 1.5 * peaks[0]
-
-
-def test_a_plan_that_fails_half_way_is_no_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger_module, "PLAN_GROUP", 3)
-
-    def batches() -> Iterator[Batch]:
-        yield from (Batch(index=i, spans=()) for i in range(5))
-        raise JobError("a footer is broken")
-
-    with pytest.raises(JobError, match="a footer is broken"):
-        Ledger(str(tmp_path)).write_plan(batches())
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_seal_sums_up_the_entries_and_holds_nothing_of_the_run(tmp_path: Path) -> None:
@@ -138,7 +99,7 @@ def test_parked_batches_are_kept_until_asked_for_again(tmp_path: Path) -> None:
     ledger = Ledger(str(tmp_path))
     ledger.park(ParkedBatch(job_id="j", index=4, stops_job=False, reason="why", attempts=1, worker="w"))
     assert [parked.index for parked in ledger.parked()] == [4]
-    ledger.unpark()
+    ledger.take_up()
     assert ledger.parked() == []
 
 

@@ -1,6 +1,7 @@
 """The plan covers every byte once, whatever the files, and is as even as their cuts allow."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,16 +29,16 @@ def spec(batch_bytes: int, separator: str | None = None) -> JobSpec:
 
 FILES = st.lists(
     st.one_of(
-        st.builds(Plannable, url=st.just("/c/a.jsonl"), size=st.integers(0, 5000)),
-        st.builds(Plannable, url=st.just("/c/a.jsonl.zst"), size=st.integers(0, 5000)),
+        st.builds(Plannable, url=st.just("/c/a.jsonl"), size=st.integers(0, 5000), mark=st.just("m")),
+        st.builds(Plannable, url=st.just("/c/a.jsonl.zst"), size=st.integers(0, 5000), mark=st.just("m")),
         st.builds(
-            lambda groups: Plannable("/c/a.parquet", sum(groups), tuple(groups)),
+            lambda groups: Plannable("/c/a.parquet", sum(groups), "m", tuple(groups)),
             st.lists(st.integers(1, 900), min_size=1, max_size=9),
         ),
     ),
     min_size=1,
     max_size=20,
-).map(lambda files: [Plannable(f.url.replace("a.", f"{i:02d}."), f.size, f.row_groups) for i, f in enumerate(files)])
+).map(lambda files: [replace(f, url=f.url.replace("a.", f"{i:02d}.")) for i, f in enumerate(files)])
 
 
 @given(files=FILES, batch_bytes=st.integers(1, 2000))
@@ -67,7 +68,7 @@ def test_a_batch_is_at_most_half_as_large_again_unless_one_piece_cannot_be_cut(
 
 
 def test_one_huge_file_is_work_for_many() -> None:
-    batches = list(plan([Plannable("/c/huge.jsonl", 10_000_000_000)], spec(64 << 20)))
+    batches = list(plan([Plannable("/c/huge.jsonl", 10_000_000_000, "m")], spec(64 << 20)))
     sizes = [batch.bytes for batch in batches]
     assert len(batches) == 149
     assert max(sizes) - min(sizes) <= 1
@@ -75,7 +76,7 @@ def test_one_huge_file_is_work_for_many() -> None:
 
 def test_a_self_overlapping_separator_keeps_a_text_file_whole() -> None:
     """Of three newlines, which two separate? Only a reader from the start of the file can tell."""
-    file = Plannable("/c/a.txt", 10_000)
+    file = Plannable("/c/a.txt", 10_000, "m")
     assert {s.cut for b in plan([file], spec(1000, "\n\n")) for s in b.spans} == {Cut.WHOLE}
     assert len(list(plan([file], spec(1000, "\n-\n")))) == 1  # begins and ends with the same byte
     assert len(list(plan([file], spec(1000, "<|doc|>")))) == 10

@@ -16,7 +16,7 @@ CONTENT = st.lists(st.sampled_from([b"a", b"bc", b"\n", b"\n", b"<>", b"<", b">"
 
 
 def read(path: Path, start: int, stop: int, separator: bytes, limit: int = 1 << 20) -> list[tuple[int, bytes, bool]]:
-    span = Span(url=str(path), cut=Cut.BYTES, start=start, stop=stop, bytes=stop - start)
+    span = Span(url=str(path), cut=Cut.BYTES, start=start, stop=stop, bytes=stop - start, size=0, mark="")
     found = (r for stretch in stretches(span, separator, limit) for r in stretch.records(separator, limit))
     return [(r.position, r.data, r.too_long) for r in found]
 

@@ -7,30 +7,34 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tokenmill.documents.compression import SUFFIXES as COMPRESSIONS
-from tokenmill.documents.contract import COLUMN_BYTES, Documents, Reader, Reason, Rejection, excerpt
+from tokenmill.documents.contract import COLUMN_BYTES, GIVEN_UP, Documents, Reader, Reason, Rejection, excerpt
 from tokenmill.documents.jsonl import JsonLinesReader
 from tokenmill.documents.parquet import ParquetReader
 from tokenmill.documents.parquet import row_groups as parquet_row_groups
 from tokenmill.documents.records import overlaps_itself
-from tokenmill.documents.rejected import RejectedFile
+from tokenmill.documents.rejected import RejectedFile, rejections
+from tokenmill.documents.source import check_unchanged
 from tokenmill.documents.text import TextReader
 from tokenmill.errors import UsageError
 from tokenmill.job import Cut, JobSpec, Span
 
 __all__ = [
     "COLUMN_BYTES",
+    "GIVEN_UP",
     "Documents",
     "Format",
     "Reader",
     "Reason",
     "RejectedFile",
     "Rejection",
+    "check_unchanged",
     "cut_of",
     "excerpt",
     "format_of",
     "is_source",
     "parquet_row_groups",
     "read",
+    "rejections",
 ]
 
 

@@ -34,6 +34,16 @@ class Reason(StrEnum):
     EMPTY = "empty"
     TOO_LONG = "too_long"
     SPECIAL_TOKEN = "special_token"
+    #: Given up, see `tokenmill.poison`: workers died over it …
+    KILLED_WORKER = "killed_worker"
+    OUT_OF_MEMORY = "out_of_memory"
+    NEVER_ENDED = "never_ended"
+    #: … or the reference itself gives an error.
+    NOT_ENCODABLE = "not_encodable"
+
+
+#: Reasons that reading a source again does not show.
+GIVEN_UP = frozenset({Reason.KILLED_WORKER, Reason.OUT_OF_MEMORY, Reason.NEVER_ENDED, Reason.NOT_ENCODABLE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ Comes in: rejections, in source order. Goes out: the file, if there were any. Al
 so a batch of nothing but damage takes no memory; nothing is visible under the final name before `publish`.
 """
 
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
@@ -39,3 +40,12 @@ class RejectedFile:
     def publish(self) -> tuple[FileDigest, ...]:
         """Give the file its final name; no digest if there is no file."""
         return () if self._file is None else (self._file.publish(self._path),)
+
+
+def rejections(output: str, index: int) -> Iterator[Rejection]:
+    """The rejections of a committed batch, read back; none if it has no file."""
+    url = storage.join(output, f"rejected/{index:06d}.jsonl")
+    if storage.exists(url):
+        with storage.open_input(url) as file:
+            for line in file:
+                yield msgspec.json.decode(line, type=Rejection)

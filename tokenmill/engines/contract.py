@@ -1,5 +1,6 @@
 """What every engine takes and gives: a text column in, one flat token array and its offsets out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -67,3 +68,9 @@ def from_lengths(ids: NDArray[np.uint32], lengths: NDArray[np.int64]) -> Tokens:
     offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
     np.cumsum(lengths, out=offsets[1:])
     return Tokens(ids, offsets)
+
+
+def joined(parts: Sequence[Tokens]) -> Tokens:
+    """Several documents' or columns' tokens end to end."""
+    ids = np.concatenate([np.empty(0, np.uint32), *(part.ids for part in parts)])
+    return from_lengths(ids, np.concatenate([np.empty(0, np.int64), *(part.lengths for part in parts)]))

@@ -1,0 +1,17 @@
+"""The `tokenmill` command: parses and prints, nothing else. Data on stdout, everything else on stderr.
+
+Everything heavy is imported inside the command that needs it, so that `tokenmill --help` answers at once. Commands are listed
+in the order in which their files are imported here.
+"""
+
+import sys
+
+from producer.cli import jobs, outputs, texts, machine  # isort: skip
+from producer.cli.command import app
+
+__all__ = ["app", "jobs", "machine", "main", "outputs", "texts"]
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(app())

@@ -1,0 +1,190 @@
+"""Commands that make a job and bring it to its end."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from producer.cli.command import Exit, Json, Output, Workers, app, broker
+from producer.options import takes_request
+from producer.request import Request
+from tokenmill.errors import UsageError
+
+if TYPE_CHECKING:
+    from producer.dispatch import Outcome
+    from producer.prepare import Prepared
+
+
+@app.command()
+@takes_request
+def run(request: Request, workers: Workers = 0) -> None:
+    """Tokenize a corpus on this machine: private broker, one worker per core, a sealed output.
+
+    Example: tokenmill run corpus/ --tokenizer Qwen/Qwen3-0.6B --eos-token '<|endoftext|>' --output tokens/
+    """
+    _run(request, workers)
+
+
+@app.command()
+def demo(
+    output: Annotated[str, typer.Option(help="Folder for corpus and tokens.")] = "tokenmill-demo",
+    workers: Workers = 0,
+) -> None:
+    """The main job on real text that this machine has, with a real tokenizer from pip; then verify and inspect."""
+    from producer.cli.outputs import inspect, verify
+    from producer.demo import BOS, EOS, TOKENIZER, write_corpus
+
+    corpus, tokens = f"{output}/corpus.jsonl", f"{output}/tokens"
+    if not Path(corpus).exists():
+        size = write_corpus(corpus)
+        typer.echo(f"corpus     {size / 1e6:.1f} MB of Python sources and docs in {corpus}", err=True)
+    request = Request(sources=(corpus,), tokenizer=TOKENIZER, output=tokens, eos_token=EOS, bos_token=BOS, name="demo")
+    _run(request, workers)
+    verify(tokens)
+    inspect(tokens, document=1)
+
+
+@app.command()
+@takes_request
+def submit(
+    request: Request,
+    follow: Annotated[bool, typer.Option("--follow", help="Dispatch and watch until the job is sealed.")] = False,
+) -> None:
+    """Hand a corpus to the cluster whose broker is TOKENMILL_BROKER; prints the job's output folder.
+
+    Without --follow, `tokenmill dispatch` must run somewhere.
+    """
+    from producer import display, service
+    from producer.dispatch import Dispatcher
+    from producer.dispatch import follow as follow_job
+    from producer.prepare import prepare
+    from producer.queue import BatchQueue
+    from tokenmill.settings import Settings
+
+    settings, began = Settings.from_environment(), time.monotonic()
+    queue = BatchQueue(broker())
+    queue.ping()
+    with display.err.status("preparing"):
+        prepared = prepare(request)
+    display.introduce(prepared)
+    service.register(settings.home, prepared.job, prepared.ledger.output)
+    if not follow:
+        typer.echo(prepared.ledger.output)
+        return
+    with display.LiveProgress() as live:
+        outcome = follow_job(Dispatcher(prepared.ledger, queue), live.show, live.note, patience=None)
+    _conclude(prepared, outcome, time.monotonic() - began)
+
+
+@app.command()
+@takes_request
+def plan(
+    request: Request,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only look; this command never does more.")] = True,  # noqa: ARG001  # says what happens anyway
+    as_json: Json = False,
+) -> None:
+    """What would be done: batches, bytes, skew. Nothing is written."""
+    from producer import display
+    from producer.prepare import draft, planned
+
+    spec, files, corpus = draft(request)
+    sizes = [batch.bytes for batch in planned(spec, corpus)]
+    mean = sum(sizes) / len(sizes)
+    facts = {
+        "files": len(corpus.files),
+        "bytes": corpus.bytes,
+        "batches": len(sizes),
+        "batch_bytes_mean": round(mean),
+        "batch_bytes_largest": max(sizes),
+        "skew": round(max(sizes) / mean, 3) if mean else 1.0,
+        "passed_over": dict(corpus.passed_over),
+        "tokenizer_sha256": files.ref.sha256,
+        "eos_token": spec.eos_token,
+        "bos_token": spec.bos_token,
+        "dtype": spec.dtype,
+    }
+    display.facts(facts, as_json)
+
+
+@app.command()
+def cancel(output: Output) -> None:
+    """Stop a job: workers leave its batches within seconds, what is committed stays; the same command or `retry` goes on."""
+    from tokenmill.ledger import Ledger
+
+    ledger = Ledger(output)
+    job = ledger.job()
+    if ledger.is_sealed():
+        raise UsageError(f"{ledger.output} is sealed; there is nothing to cancel.")
+    ledger.cancel(job)
+    committed = len(ledger.committed())
+    typer.echo(f"tokenmill: cancelled; {committed:,} of {job.batches:,} batches are committed and kept.", err=True)
+
+
+@app.command()
+def retry(output: Output, workers: Workers = 0) -> None:
+    """Take a job up again that was cancelled, or has parked batches: on the cluster of TOKENMILL_BROKER if set, else here."""
+    from producer import service
+    from producer.prepare import Prepared
+    from tokenmill.ledger import Ledger
+    from tokenmill.settings import Settings
+
+    settings, ledger = Settings.from_environment(), Ledger(output)
+    job = ledger.job()
+    if ledger.is_sealed():
+        raise UsageError(f"{ledger.output} is sealed; there is nothing to retry.")
+    parked = len(ledger.parked())
+    ledger.take_up()
+    prepared = Prepared(job, ledger, len(ledger.committed()), "")
+    typer.echo(f"tokenmill: {parked:,} parked batches are taken up again, {prepared.resumed:,} are committed.", err=True)
+    if settings.broker is None:
+        _drive(prepared, workers)
+    else:
+        service.register(settings.home, job, ledger.output)
+        typer.echo(ledger.output)
+
+
+def _run(request: Request, workers: int) -> None:
+    """One job from request to seal on this machine."""
+    from producer import display
+    from producer.prepare import prepare
+
+    began = time.monotonic()
+    with display.err.status("preparing"):
+        prepared = prepare(request)
+    display.introduce(prepared)
+    _drive(prepared, workers, began)
+
+
+def _drive(prepared: "Prepared", workers: int, began: float | None = None) -> None:
+    """A prepared job to its end on this machine."""
+    from producer import display
+    from producer.local import run_here
+    from tokenmill.settings import Settings
+
+    began = time.monotonic() if began is None else began
+    with display.LiveProgress() as live:
+        outcome = run_here(prepared, Settings.from_environment().broker, workers, live.show, live.note)
+    _conclude(prepared, outcome, time.monotonic() - began)
+
+
+def _conclude(prepared: "Prepared", outcome: "Outcome", seconds: float) -> None:
+    """Print how the job ended and leave with its status."""
+    from producer import display
+    from producer.dispatch import Outcome
+
+    if outcome is Outcome.PARKED:
+        for parked in prepared.ledger.parked():
+            typer.echo(f"tokenmill: batch {parked.index:06d} is parked: {parked.reason}", err=True)
+        parked_in = prepared.ledger.url("parked")
+        typer.echo(f"tokenmill: sealing is impossible; everything else is committed. See {parked_in}.", err=True)
+        typer.echo(f"tokenmill: when the cause is mended, run: tokenmill retry {prepared.ledger.output}", err=True)
+        raise typer.Exit(Exit.PARKED)
+    if outcome is Outcome.CANCELLED:
+        typer.echo("tokenmill: cancelled. What is committed is kept; the same command takes the job up again.", err=True)
+        raise typer.Exit(Exit.INTERRUPTED)
+    totals = prepared.ledger.totals()
+    assert totals is not None
+    # a rate would not be this run's where an earlier one did part of the work
+    disabled = prepared.ledger.disabled_engines().values()
+    display.sealed(totals, prepared.job.batches, prepared.ledger.output, None if prepared.resumed else seconds, disabled)

@@ -1,0 +1,95 @@
+"""Commands that look at an output."""
+
+import json
+import time
+from typing import Annotated
+
+import typer
+
+from producer.cli.command import Exit, Json, Output, app
+from tokenmill.errors import UsageError
+
+
+@app.command()
+def status(
+    output: Output,
+    watch: Annotated[bool, typer.Option("--watch", help="Stay and show every change.")] = False,
+    as_json: Json = False,
+) -> None:
+    """How far a job is, from anywhere that sees its output."""
+    from rich.live import Live
+
+    from producer import display
+    from producer.progress import Pace, Tally, observe, seen_by
+    from tokenmill.ledger import Ledger
+    from tokenmill.settings import Settings
+
+    ledger, pace, broker = Ledger(output), Pace(), Settings.from_environment().broker
+    tally = Tally(ledger)
+    progress = observe(tally, seen_by(broker, ledger.job()), pace)
+    if as_json and not watch:
+        typer.echo(json.dumps(progress.summary(), indent=2))
+    elif not watch:
+        display.out.print(display.status(progress))
+    else:
+        with Live(display.status(progress), console=display.out, auto_refresh=False) as live:
+            while not progress.sealed:
+                time.sleep(1)
+                progress = observe(tally, seen_by(broker, progress.job), pace)
+                if as_json:
+                    typer.echo(json.dumps(progress.summary()))
+                else:
+                    live.update(display.status(progress), refresh=True)
+
+
+@app.command()
+def verify(
+    output: Output,
+    full: Annotated[bool, typer.Option("--full", help="Encode every document again, from the sources.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Hash every file again, check the sums, encode a sample again with the reference."""
+    from dataclasses import asdict
+
+    from producer import display
+    from tokenmill import verify as verification
+
+    with display.err.status("verifying") as shown:
+        verdict = verification.verify(output, full=full, advance=lambda done, steps: shown.update(f"verifying {done}/{steps}"))
+    if as_json:
+        typer.echo(json.dumps(asdict(verdict), indent=2))
+    elif verdict.findings:
+        for finding in verdict.findings:
+            typer.echo(finding)
+    else:
+        again = f"{verdict.compared:,} documents encoded again, same ids"
+        display.out.print(f"[bold green]verified[/] {verdict.files:,} files; {again}")
+    if verdict.findings:
+        raise typer.Exit(Exit.FAILED)
+
+
+@app.command()
+def inspect(
+    output: Output,
+    document: Annotated[int | None, typer.Option(help="Show this document, decoded.", min=0)] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what a sealed output holds, or one of its documents."""
+    from producer import display
+    from tokenmill.reader import TokenDataset
+
+    dataset = TokenDataset(output)
+    if document is None:
+        if as_json:
+            typer.echo(dataset.manifest.to_json().decode(), nl=False)
+        else:
+            display.sealed(dataset.manifest, len(dataset.manifest.shards), output, None)
+        return
+    if document >= len(dataset):
+        raise UsageError(f"{output} holds {len(dataset):,} documents, 0 to {len(dataset) - 1:,}.")
+    ids = dataset[document].tolist()
+    text = dataset.tokenizer().decode(ids, skip_special_tokens=False)
+    if as_json:
+        typer.echo(json.dumps({"document": document, "ids": ids, "text": text}, ensure_ascii=False))
+    else:
+        display.document(document, ids, text)

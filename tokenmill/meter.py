@@ -1,0 +1,70 @@
+"""What a batch has come to so far: counted by the pipeline, looked at from other threads.
+
+Comes in: counts and times as the work goes on. Goes out: the sums of an entry, and live figures for status and Flower.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenmill.job import Counts
+
+
+@dataclass(slots=True)
+class Meter:
+    """What a batch has come to so far; another thread may look at it."""
+
+    documents: int = 0
+    tokens: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    with_special_tokens: int = 0
+    #: Source bytes passed.
+    input_bytes: int = 0
+    text_bytes: int = 0
+    #: Documents that the live check compared.
+    checked: int = 0
+    #: Documents that the reference encoded one by one.
+    one_by_one: int = 0
+    lengths: NDArray[np.int64] = field(default_factory=lambda: np.zeros(65, np.int64))
+    #: Seconds by stage; reading goes on while the others work.
+    stages: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("read", "encode", "check", "write"), 0.0))
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the time of the block to a stage."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.stages[stage] += time.perf_counter() - begin
+
+    def count(self, lengths: NDArray[np.int64]) -> None:
+        """Add encoded documents by their lengths in tokens."""
+        self.documents += len(lengths)
+        self.tokens += int(lengths.sum())
+        # frexp gives k with 2^(k-1) <= n < 2^k, and 0 for 0
+        self.lengths += np.bincount(np.frexp(lengths.astype(np.float64))[1], minlength=65)
+
+    def counts(self) -> Counts:
+        """The sums, as the entry states them."""
+        used = int(np.flatnonzero(self.lengths)[-1]) + 1 if self.lengths.any() else 0
+        return Counts(
+            documents=self.documents,
+            tokens=self.tokens,
+            rejected=dict(sorted(self.rejected.items())),
+            with_special_tokens=self.with_special_tokens,
+            input_bytes=self.input_bytes,
+            text_bytes=self.text_bytes,
+            lengths=tuple(map(int, self.lengths[:used])),
+        )
+
+    def clear(self) -> None:
+        """Begin anew."""
+        fresh = Meter()
+        for name in self.__slots__:
+            setattr(self, name, getattr(fresh, name))
