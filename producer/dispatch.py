@@ -22,8 +22,9 @@ from tokenmill.report import render
 
 #: Seconds from one look to the next, unless the look itself takes longer.
 TICK = 0.2
-#: A batch whose sighting stands still this long has lost its worker: those beat every second.
-STALE = 20.0
+#: A batch whose sighting stands still for so many seconds has lost its worker: those beat every second. If it has not, the copy
+#: meets its lease.
+STALE = 10.0
 #: Batches sent ahead of the workers: this many, and two for each one that runs.
 AHEAD = 16
 
@@ -85,6 +86,7 @@ class Dispatcher:
             if not self._send() and not self._under_way:
                 self._end()
         except redis.RedisError as error:
+            self._leading = False  # nobody could be seen meanwhile: all sightings are looked at anew
             raise TransientError(f"the broker is away: {error}") from error
         return self._progress(sightings)
 

@@ -34,16 +34,23 @@ class Ledger:
     """All faults of a session."""
 
     faults: list[Fault] = field(default_factory=list)
+    #: Sentences below the table.
+    remarks: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """As a table."""
         head = f"{'fault':58} {'times':>5} {'in':>7} {'out':>7} {'rejected':>8} {'lost':>5} {'recovery s':>10}  bytes"
-        return [head] + [
-            f"{one.name:58} {one.times:5} {one.documents_in:7,} {one.documents_out:7,} {one.rejected:8} {one.lost:5} "
-            f"{'' if one.recovery is None else f'{one.recovery:.1f}':>10}  {'same' if one.same_bytes else 'as expected'}"
-            for one in self.faults
-        ]
+        return (
+            [head]
+            + [
+                f"{one.name:58} {one.times:5} {one.documents_in:7,} {one.documents_out:7,} {one.rejected:8} {one.lost:5} "
+                f"{'' if one.recovery is None else f'{one.recovery:.1f}':>10}  {'same' if one.same_bytes else 'as expected'}"
+                for one in self.faults
+            ]
+            + self.remarks
+        )
 
     def write(self, path: Path) -> None:
         """As JSON."""
-        path.write_text(json.dumps([{**asdict(one), "lost": one.lost} for one in self.faults], indent=1) + "\n")
+        found = {"faults": [{**asdict(one), "lost": one.lost} for one in self.faults], "remarks": self.remarks}
+        path.write_text(json.dumps(found, indent=1) + "\n")
