@@ -1,6 +1,7 @@
 """The one task: decode the message, run the pipeline, sort what goes wrong into wait, park or stop."""
 
 import random
+import time
 import traceback
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -31,6 +32,8 @@ log = get_task_logger(__name__)
 
 #: Longest pause between two tries at something transient, in seconds.
 LONGEST_PAUSE = 30.0
+#: How a batch ends whose output is not there, and how long the process then takes no other, in seconds.
+UNSEEN, UNSEEN_PAUSE = "left: its output is not there", 10.0
 
 
 @app.task(name=TASK, bind=True)
@@ -65,6 +68,9 @@ def encode_batch(task: Task, job_id: str, output: str, batch: int) -> str:
                     return f"left: {why}"
                 pause = min(2 * pause, LONGEST_PAUSE)
         attempts.forget()
+    if ending == UNSEEN:
+        # The batch is out of our hands by now. A host that lacks the storage must not be the quickest to take all the others.
+        time.sleep(UNSEEN_PAUSE)
     return ending
 
 
@@ -74,8 +80,8 @@ def commit_or_park(job_id: str, ledger: Ledger, batch: int, heartbeat: Heartbeat
     Raises TransientError when it is worth waiting, MemoryError and Abandoned as they come.
     """
     if not ledger.has_job() or ledger.job().job_id != job_id:
-        log.warning("batch %06d of job %s is not wanted: %s is gone or another job's", batch, job_id, ledger.output)
-        return "no longer wanted"
+        log.warning("batch %06d is left: %s holds no job %s. Does this host see the storage?", batch, ledger.output, job_id)
+        return UNSEEN
     if ledger.entry(batch) is not None:
         return "was done already"
     if ledger.is_cancelled():
