@@ -85,7 +85,8 @@ def note(faults: Ledger, name: str, output: Path, documents: int, *, same: bool)
     manifest = json.loads((output / "manifest.json").read_text())
     fault = Fault(
         name=name, times=1, documents_in=documents, documents_out=manifest["documents"], rejected=manifest["rejected"],
-        recovery=json.loads((output / "entries/000001.json").read_text())["run"]["seconds"], same_bytes=same,
+        recovery=None, same_bytes=same,
+        attempts=json.loads((output / "entries/000001.json").read_text())["run"]["attempt"],
     )  # fmt: skip
     faults.faults.append(fault)
     assert fault.lost == 0
