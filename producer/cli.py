@@ -8,7 +8,6 @@ import signal
 import sys
 import time
 from enum import IntEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -83,9 +82,10 @@ def demo(
 ) -> None:
     """The main job on real text that this machine has, with a real tokenizer from pip; then verify and inspect."""
     from producer.demo import BOS, EOS, TOKENIZER, write_corpus
+    from tokenmill import storage
 
     corpus, tokens = f"{output}/corpus.jsonl", f"{output}/tokens"
-    if not Path(corpus).exists():
+    if not storage.exists(corpus):
         size = write_corpus(corpus)
         typer.echo(f"corpus     {size / 1e6:.1f} MB of Python sources and docs in {corpus}", err=True)
     request = Request(sources=(corpus,), tokenizer=TOKENIZER, output=tokens, eos_token=EOS, bos_token=BOS, name="demo")

@@ -8,15 +8,17 @@ is not.
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import BinaryIO, cast
+from typing import BinaryIO, TypeVar, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tokenmill import storage
 from tokenmill.errors import JobError, UsageError
-from tokenmill.job import Batch, Counts, Cut, DisabledEngine, Job, ParkedBatch, ShardEntry, Span
+from tokenmill.job import Batch, Counts, Cut, DisabledEngine, Job, ParkedBatch, Record, ShardEntry, Span
 from tokenmill.manifest import Manifest, Shard, Totals, read_totals, stream, totals_of
+
+Kind = TypeVar("Kind", bound=Record)
 
 #: Batches per row group of the plan: what one look-up reads, and what a planner holds in memory.
 PLAN_GROUP = 1024
@@ -46,12 +48,17 @@ class Ledger:
     """The files of one output folder, by meaning."""
 
     def __init__(self, output: str) -> None:
-        self.output = str(storage.local_path(output))
+        self.output = storage.absolute(output)
         self._group: tuple[int, list[Batch]] | None = None
 
     def url(self, path: str) -> str:
         """Where an output-relative path lies."""
         return storage.join(self.output, path)
+
+    def _found(self, kind: type[Kind], path: str) -> Kind | None:
+        """A record that may be there."""
+        found = storage.find(self.url(path))
+        return None if found is None else kind.from_json(found, self.url(path))
 
     # -- the job -------------------------------------------------------------------------------------------------------
 
@@ -60,9 +67,10 @@ class Ledger:
 
     def job(self) -> Job:
         """The job that owns this output. Raises UsageError if there is none."""
-        if not self.has_job():
+        found = storage.find(self.url("job.json"))
+        if found is None:
             raise UsageError(f"{self.output} holds no tokenmill job (no job.json). Give the folder that --output named.")
-        return Job.from_json(storage.read(self.url("job.json")), self.url("job.json"))
+        return Job.from_json(found, self.url("job.json"))
 
     def write_job(self, job: Job) -> None:
         """Record the job; the last step of preparing it."""
@@ -76,7 +84,7 @@ class Ledger:
 
     def write_plan(self, batches: Iterable[Batch]) -> None:
         """Write the plan, a row group at a time, so that a plan of any length takes constant memory."""
-        file, remaining = storage.AtomicFile(self.url("plan.parquet")), iter(batches)
+        file, remaining = storage.writer(self.url("plan.parquet")), iter(batches)
         try:
             # all that pyarrow does with a file is to write and to ask whether it is closed
             with pq.ParquetWriter(cast("BinaryIO", file), PLAN_SCHEMA, compression="zstd") as writer:
@@ -109,15 +117,14 @@ class Ledger:
 
     def entry(self, index: int) -> ShardEntry | None:
         """The entry of a batch; None while it is not done."""
-        url = self.url(f"entries/{index:06d}.json")
-        return ShardEntry.from_json(storage.read(url), url) if storage.exists(url) else None
+        return self._found(ShardEntry, f"entries/{index:06d}.json")
 
-    def entries(self) -> Iterator[ShardEntry]:
-        """All entries, in order of index."""
-        for index in self.committed():
-            entry = self.entry(index)
-            if entry is not None:
-                yield entry
+    def entries(self, indexes: Iterable[int] | None = None) -> Iterator[ShardEntry]:
+        """The entries of some batches, as far as they are done; of all that are, in order of index, if none are named."""
+        chosen = self.committed() if indexes is None else indexes
+        for url, found in storage.find_each(self.url(f"entries/{index:06d}.json") for index in chosen):
+            if found is not None:
+                yield ShardEntry.from_json(found, url)
 
     def committed(self) -> list[int]:
         """The indexes of all batches that are done, sorted."""
@@ -134,8 +141,7 @@ class Ledger:
         return [ParkedBatch.from_json(storage.read(url), url) for url in urls]
 
     def parked_batch(self, index: int) -> ParkedBatch | None:
-        url = self.url(f"parked/{index:06d}.json")
-        return ParkedBatch.from_json(storage.read(url), url) if storage.exists(url) else None
+        return self._found(ParkedBatch, f"parked/{index:06d}.json")
 
     def unpark(self) -> None:
         """Forget what was given up, since somebody asks for it again."""
@@ -149,8 +155,7 @@ class Ledger:
         storage.put(self.url(f"disabled/{disabled.engine}.json"), disabled.to_json())
 
     def disabled_engine(self, name: str) -> DisabledEngine | None:
-        url = self.url(f"disabled/{name}.json")
-        return DisabledEngine.from_json(storage.read(url), url) if storage.exists(url) else None
+        return self._found(DisabledEngine, f"disabled/{name}.json")
 
     def disabled_engines(self) -> dict[str, DisabledEngine]:
         """All engines that were found wrong, by name."""
@@ -176,8 +181,7 @@ class Ledger:
 
     def manifest(self) -> Manifest | None:
         """The manifest; None while the job is not sealed."""
-        url = self.url("manifest.json")
-        return Manifest.from_json(storage.read(url), url) if self.is_sealed() else None
+        return self._found(Manifest, "manifest.json")
 
     def seal(self, job: Job) -> Totals:
         """Sum up all entries, write the manifest, and sweep away what killed writers left.
