@@ -47,6 +47,7 @@ class Proxy:
             with socket.create_connection(self._target) as server:
                 threading.Thread(target=self._pump, args=(caller, server), daemon=True).start()
                 self._answer(server, caller)
+                caller.shutdown(socket.SHUT_RDWR)  # closing alone tells nobody as long as another thread waits at it
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):

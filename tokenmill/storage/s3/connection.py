@@ -9,11 +9,13 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from boto3.session import Session
 from botocore import exceptions as boto
+from botocore.awsrequest import AWSResponse
 from botocore.config import Config
+from botocore.model import OperationModel
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
@@ -85,9 +87,21 @@ def _client_of(process: int) -> "S3Client":  # noqa: ARG001  # the key
         user_agent_extra="tokenmill",
     )
     try:
-        return Session().client("s3", config=config)
+        made = Session().client("s3", config=config)
     except (ValueError, boto.BotoCoreError) as error:
         raise UsageError(f"S3 cannot be reached: {_masked(str(error))}. Look at AWS_ENDPOINT_URL and AWS_PROFILE.") from error
+    made.meta.events.register("after-call.s3", _whole)
+    return made
+
+
+def _whole(http_response: AWSResponse, model: OperationModel, **_: Any) -> None:
+    """Raise an error if an answer ends before its end: botocore takes one cut off after its head for an empty listing."""
+    headers = http_response.headers
+    if http_response.status_code not in (200, 206) or "Transfer-Encoding" in headers:
+        return
+    expected = int(headers.get("Content-Length", -1))
+    if expected < 0 or not (model.has_streaming_output or model.name == "HeadObject" or expected == len(http_response.content)):
+        raise boto.IncompleteReadError(actual_bytes=0, expected_bytes=expected)
 
 
 def place(url: str) -> tuple[str, str]:

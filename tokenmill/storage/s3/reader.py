@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SHORTEST, LONGEST = 1 << 20, 64 << 20
 #: Bytes taken from the connection at a time: what one read took before it was cut is asked for again.
 PIECE = 256 << 10
-#: Tries that bring nothing before a read is given up, and the pause before the second, in seconds; it doubles.
+#: Tries, each bringing less than a piece, before a read is given up; and the pause before the second, in seconds; it doubles.
 TRIES, PAUSE = 6, 0.2
 #: What the service says when the object is not the one that was opened.
 CHANGED = frozenset({"PreconditionFailed", "412", "InvalidRange", "416", "NoSuchKey", "404"})
@@ -41,6 +41,8 @@ class ObjectReader(io.RawIOBase):
         self._body: StreamingBody | None = None
         #: Where the body ends, and how much is asked for next.
         self._until, self._stride = 0, SHORTEST
+        #: Cuts since a whole piece came through, and what came through since the last.
+        self._cuts, self._came = 0, 0
 
     def readable(self) -> bool:
         return True
@@ -61,7 +63,6 @@ class ObjectReader(io.RawIOBase):
     def readinto(self, buffer: "WriteableBuffer") -> int:
         """Read what the connection has, at most the buffer; 0 at the end of the object. Raises TransientError, BatchError."""
         wanted = memoryview(buffer).cast("B")[: max(0, self._size - self._position)]
-        failed = 0
         while len(wanted):
             try:
                 body = self._body or self._request(len(wanted))
@@ -69,15 +70,18 @@ class ObjectReader(io.RawIOBase):
                 if not taken:
                     raise IncompleteReadError(actual_bytes=0, expected_bytes=self._until - self._position)
                 self._position += taken
+                self._came += taken
+                if self._came >= PIECE:
+                    self._cuts = 0
                 if self._position == self._until:
                     self._drop()
                 return taken
             except CUT as error:
                 self._drop()
-                failed += 1
-                if failed == TRIES:
+                self._cuts, self._came = self._cuts + 1, 0
+                if self._cuts == TRIES:
                     raise sort(error, f"reading {self._url}") from error
-                time.sleep(random.uniform(0.5, 1) * PAUSE * 2**failed)
+                time.sleep(random.uniform(0.5, 1) * PAUSE * 2**self._cuts)
         return 0
 
     def _request(self, wanted: int) -> "StreamingBody":
