@@ -60,8 +60,12 @@ class TokenDataset:
         return Model(storage.read(url), url).reference()
 
     def shard(self, position: int) -> ShardReader:
-        """The reader of one shard by its place in the manifest; kept open."""
+        """The reader of one shard by its place in the manifest; kept open, until `forget`."""
         if position not in self._open:
             reader = READERS[self.manifest.format]
             self._open[position] = reader(self._ledger.output, self.manifest.shards[position].index)
         return self._open[position]
+
+    def forget(self, position: int) -> None:
+        """Close a shard: one in an object store takes disk here, for its copy, as long as it or a view into it is in use."""
+        self._open.pop(position, None)

@@ -7,6 +7,7 @@ i64[n] byte pointers, i64[n + 1] document index. A document is one sequence here
 """
 
 import struct
+from functools import cached_property
 from types import TracebackType
 from typing import Literal, Self
 
@@ -94,7 +95,12 @@ class MegatronReader:
         if status is None or status.size != size:
             found = "missing" if status is None else f"{status.size} bytes long"
             raise JobError(f"{stem}.bin is {found}, its index asks for {size}. Run: tokenmill verify {output}")
-        self._ids = storage.mapped(stem + ".bin", self._dtype) if size else np.empty(0, self._dtype)
+        self._bin = stem + ".bin" if size else None
+
+    @cached_property
+    def _ids(self) -> NDArray[np.integer]:
+        """All ids; where they have to be copied from afar, whoever asks for lengths alone does without."""
+        return storage.mapped(self._bin, self._dtype) if self._bin else np.empty(0, self._dtype)
 
     def __len__(self) -> int:
         return len(self.lengths)
