@@ -106,6 +106,7 @@ def answer(status: int, code: str = "", message: str = "said so") -> boto.Client
         (boto.SSLError(endpoint_url="https://x", error="CERTIFICATE_VERIFY_FAILED"), UsageError, UsageError),
         (boto.NoCredentialsError(), UsageError, UsageError),
         (boto.ProfileNotFound(profile="p"), UsageError, UsageError),
+        (answer(501, "NotImplemented"), UsageError, UsageError),
         (answer(404, "NoSuchBucket"), UsageError, UsageError),
         (answer(403, "InvalidAccessKeyId"), UsageError, UsageError),
         (answer(403, "SignatureDoesNotMatch"), UsageError, UsageError),

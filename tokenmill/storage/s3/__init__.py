@@ -30,6 +30,8 @@ from tokenmill.storage.s3.writer import ObjectWriter
 
 #: Small objects fetched at the same time: one request after the other would spend nearly all its time waiting.
 AT_ONCE = 16
+#: Who may not see or end unfinished uploads leaves them to the bucket's own rules; that is no reason not to seal a job.
+NOT_OURS = frozenset({"AccessDenied", "MethodNotAllowed", "NoSuchUpload", "NotImplemented"})
 #: Names, in an object's metadata, the one who claimed it.
 CLAIMANT = "tokenmill-claimant"
 
@@ -191,7 +193,11 @@ def delete(url: str) -> None:
 def sweep(url: str) -> None:
     bucket, prefix = _folder(url)
     with sorted_errors(f"sweeping {url}", writing=True):
-        for page in client().get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix):
-            for left in page.get("Uploads", ()):
-                if "/" not in left["Key"][len(prefix) :]:
-                    client().abort_multipart_upload(Bucket=bucket, Key=left["Key"], UploadId=left["UploadId"])
+        try:
+            for page in client().get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix):
+                for left in page.get("Uploads", ()):
+                    if "/" not in left["Key"][len(prefix) :]:
+                        client().abort_multipart_upload(Bucket=bucket, Key=left["Key"], UploadId=left["UploadId"])
+        except ClientError as error:
+            if code_of(error) not in NOT_OURS:
+                raise

@@ -66,6 +66,7 @@ HOPELESS = {
     "InvalidAccessKeyId": "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, here and where the workers run.",
     "InvalidBucketName": "Name another bucket.",
     "InvalidToken": "Fetch new credentials, then run the same command again.",
+    "NotImplemented": "Use a service that knows multipart uploads, If-Match and If-None-Match.",
     "NoSuchBucket": "Create the bucket, name another, or set AWS_ENDPOINT_URL to the service that has it.",
     "RequestTimeTooSkewed": "Set this machine's clock.",
     "SignatureDoesNotMatch": "Set AWS_SECRET_ACCESS_KEY to the secret of AWS_ACCESS_KEY_ID, here and where the workers run.",
@@ -135,10 +136,10 @@ def _refused(error: boto.ClientError, doing: str, *, writing: bool) -> Tokenmill
     """What the service answered."""
     code, status = code_of(error), error.response["ResponseMetadata"].get("HTTPStatusCode", 0)
     what = f"{doing}: {error.response['Error'].get('Message', 'refused').rstrip('.')} ({code})"
-    if status >= 500 or status in (408, 429) or code in PASSING:
-        return TransientError(f"{what}.")
     if code in HOPELESS:
         return UsageError(f"{what}. {HOPELESS[code]}")
+    if status >= 500 or status in (408, 429) or code in PASSING:
+        return TransientError(f"{what}.")
     if writing:
         return UsageError(f"{what}. Choose an output that the workers' credentials may write to.")
     return BatchError(f"{what}. Restore it, or allow it to be read, or leave it out, then run the same command again.")
