@@ -1,4 +1,4 @@
-"""Sources to source files: paths, folders and globs in, a sorted list of files with size and modification mark out.
+"""Sources to source files: paths, URLs, folders and globs in, a sorted list of files with size and modification mark out.
 
 Reads listings and Parquet footers only. Always holds: the same files give the same corpus in the same order, however they were
 named; a file that is named but cannot be read is an error, a file of another kind inside a folder is passed over and counted.
@@ -6,15 +6,15 @@ named; a file that is named but cannot be read is an error, a file of another ki
 
 import glob
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import PurePosixPath
 
 from tokenmill import documents, storage
-from tokenmill.errors import TokenmillError, UsageError
+from tokenmill.errors import BatchError, UsageError
 from tokenmill.job import Cut, JobSpec
+from tokenmill.storage import FileStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,27 +46,25 @@ class Corpus:
 
 def absolute(source: str) -> str:
     """A source as it goes into the job: the same from every working directory."""
-    return str(storage.local_path(source))
+    return storage.absolute(source)
 
 
 def collect(sources: Iterable[str]) -> Corpus:
     """List all files that the (absolute) sources name. Raises UsageError if one names nothing, or nothing readable."""
-    urls: set[str] = set()
+    files: dict[str, FileStatus] = {}
     passed_over: Counter[str] = Counter()
     for source in sources:
-        found = _expand(source, passed_over)
+        try:
+            found = _expand(source, passed_over)
+        except BatchError as error:
+            raise UsageError(str(error)) from error
         if not found:
             kinds = ", ".join(f"{n} {suffix}" for suffix, n in passed_over.most_common(5))
             raise UsageError(f"{source} holds no file that can be read" + (f"; passed over: {kinds}." if kinds else "."))
-        urls.update(found)
-    files = []
-    for url in sorted(urls):
+        files.update(found)
+    for url in sorted(files):
         documents.format_of(url)
-        status = storage.status(url)
-        if status is None:
-            raise UsageError(f"{url}: there is no such file.")
-        files.append(SourceFile(url, status.size, status.mark))
-    return Corpus(tuple(files), passed_over)
+    return Corpus(tuple(SourceFile(url, files[url].size, files[url].mark) for url in sorted(files)), passed_over)
 
 
 def row_groups(file: SourceFile, spec: JobSpec) -> tuple[int, ...] | None:
@@ -75,30 +73,23 @@ def row_groups(file: SourceFile, spec: JobSpec) -> tuple[int, ...] | None:
         return None
     try:
         return tuple(documents.parquet_row_groups(file.url, spec.text_field))
-    except TokenmillError as error:
+    except BatchError as error:
         raise UsageError(str(error)) from error
 
 
-def _expand(source: str, passed_over: Counter[str]) -> list[str]:
-    path = Path(source)
-    if path.is_dir():
-        found = []
-        for folder, folders, names in os.walk(path, onerror=_unreadable, followlinks=True):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            for name in names:
-                if name.startswith("."):
-                    continue
-                if documents.is_source(name):
-                    found.append(os.path.join(folder, name))
-                else:
-                    passed_over[Path(name).suffix or name] += 1
+def _expand(source: str, passed_over: Counter[str]) -> dict[str, FileStatus]:
+    """The files that one source names."""
+    if storage.is_folder(source):
+        found = {}
+        for url, status in storage.walk(source):
+            if documents.is_source(url):
+                found[url] = status
+            else:
+                passed_over[PurePosixPath(url).suffix or PurePosixPath(url).name] += 1
         return found
-    if path.exists():
-        return [source]
+    alone = storage.status(source)
+    if alone is not None:
+        return {source: alone}
     if glob.has_magic(source):
-        return [match for match in glob.glob(source, recursive=True) if os.path.isfile(match)]
+        return dict(storage.matching(source))
     raise UsageError(f"{source}: there is no such file or folder, and it is no glob.")
-
-
-def _unreadable(error: OSError) -> None:
-    raise UsageError(f"{error.filename} cannot be read: {error.strerror}. Make it readable or name other sources.") from error

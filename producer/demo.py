@@ -19,7 +19,7 @@ EOS, BOS = "<｜end▁of▁sentence｜>", "<｜begin▁of▁sentence｜>"
 
 def write_corpus(url: str) -> int:
     """Write the corpus as JSON Lines; returns its bytes of text."""
-    file, size = storage.AtomicFile(url), 0
+    file, size = storage.writer(url), 0
     try:
         for path in _files():
             text = path.read_bytes().decode("utf-8", "replace")

@@ -53,11 +53,15 @@ def _broker(settings: Settings) -> str:
 
 
 def _storage(folder: str) -> str:
-    url = storage.join(folder, ".tokenmill-doctor")
+    place = storage.absolute(folder)
+    url = storage.join(place, ".tokenmill-doctor")
     storage.put(url, b"tokenmill")
+    claimed_twice = storage.claim(url, b"again")
     storage.delete(url)
-    free = shutil.disk_usage(storage.local_path(folder)).free
-    return f"{storage.local_path(folder)} can be written; {free / 1e9:,.0f} GB free"
+    if claimed_twice:
+        raise RuntimeError(f"{place} lets a second writer replace the first (no If-None-Match). Use another service.")
+    free = f"; {shutil.disk_usage(place).free / 1e9:,.0f} GB free" if storage.is_local(place) else ""
+    return f"{place} can be written{free}"
 
 
 def _tokenizer(name: str) -> str:

@@ -22,14 +22,16 @@ from producer.dispatch import Dispatcher, Outcome, follow
 from producer.prepare import Prepared
 from producer.progress import Progress
 from producer.queue import BatchQueue
+from tokenmill import storage
 from tokenmill.errors import JobError, TransientError
 from tokenmill.process import die_with_parent
 from tokenmill.settings import child_environment
 
 #: Seconds for a broker to answer or a worker to end.
 PATIENCE = 15.0
-#: Seconds for which a job on this machine may stand still over something that may pass, such as a full disk.
+#: Seconds for which a job on this machine may stand still over something that may pass: a full disk here, a service elsewhere.
 PATIENCE_AT_WORK = 30.0
+PATIENCE_FAR_AWAY = 600.0
 
 #: noeviction: a broker that forgets messages quietly is worse than one that refuses them.
 CONFIGURATION = """\
@@ -136,7 +138,9 @@ def run_here(
             children.check()
             show(progress)
 
-        return follow(Dispatcher(prepared.ledger, BatchQueue(url)), look, note, patience=PATIENCE_AT_WORK)
+        places = (prepared.ledger.output, *prepared.job.spec.sources)
+        patience = PATIENCE_AT_WORK if all(map(storage.is_local, places)) else PATIENCE_FAR_AWAY
+        return follow(Dispatcher(prepared.ledger, BatchQueue(url)), look, note, patience=patience)
 
 
 def _start(arguments: list[str], environment: dict[str, str], **streams: Any) -> subprocess.Popen[bytes]:

@@ -123,9 +123,8 @@ class Tally:
 
     def refresh(self) -> None:
         """Read what was committed since."""
-        for index in self.ledger.committed():
-            if index not in self and (entry := self.ledger.entry(index)) is not None:
-                self.add(entry)
+        for entry in self.ledger.entries(index for index in self.ledger.committed() if index not in self):
+            self.add(entry)
 
 
 def observe(tally: Tally, sightings: dict[int, Sighting], pace: Pace) -> Progress:

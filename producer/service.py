@@ -6,7 +6,8 @@ its job has ended; submitting again writes it anew.
 
 import logging
 import time
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from producer.dispatch import TICK, Dispatcher
 from producer.queue import BatchQueue
@@ -17,6 +18,9 @@ from tokenmill.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
+#: Seconds from one look for jobs to the next: in an object store a listing takes a round trip, and costs.
+LOOK = 1.0
+
 
 class JobPointer(Record):
     """Where a submitted job's output lies."""
@@ -25,38 +29,57 @@ class JobPointer(Record):
     output: str
 
 
-def register(home: Path, job: Job, output: str) -> None:
+def register(home: str, job: Job, output: str) -> None:
     """Hand a job to the dispatchers."""
     pointer = JobPointer(job_id=job.job_id, output=output)
-    storage.put(str(home / "jobs" / f"{job.job_id}.json"), pointer.to_json())
+    storage.put(storage.join(storage.absolute(home), "jobs", f"{job.job_id}.json"), pointer.to_json())
 
 
-def serve(home: Path, queue: BatchQueue) -> None:
+def serve(home: str, queue: BatchQueue) -> None:
     """Drive all registered jobs, for ever."""
-    jobs = str(home / "jobs")
+    jobs = storage.join(storage.absolute(home), "jobs")
     dispatchers: dict[str, Dispatcher] = {}
+    registered, look_again = list[str](), 0.0
     log.info("dispatching the jobs in %s", jobs)
     while True:
-        for name in storage.names(jobs):
+        if time.monotonic() >= look_again:
+            with _waited_out(jobs):
+                registered = storage.names(jobs)
+            look_again = time.monotonic() + LOOK
+        for name in tuple(registered):
             url = storage.join(jobs, name)
-            try:
-                if name not in dispatchers:
-                    pointer = JobPointer.from_json(storage.read(url), url)
-                    dispatchers[name] = Dispatcher(Ledger(pointer.output), queue)
-                    log.info("%s: %s", pointer.job_id, pointer.output)
-                _tick(dispatchers[name], name.removesuffix(".json"))
-                ended = dispatchers[name].outcome is not None
-            except TransientError as error:
-                log.warning("%s: %s", name, error)
-                time.sleep(1)
-                continue
-            except TokenmillError as error:
-                log.error("%s stopped: %s", name, error)
-                ended = True
-            if ended:
-                dispatchers.pop(name, None)
-                storage.delete(url)
+            with _waited_out(name):
+                if _ended(name, url, dispatchers, queue):
+                    storage.delete(url)
+                    registered.remove(name)
+                    dispatchers.pop(name, None)
         time.sleep(TICK)
+
+
+@contextmanager
+def _waited_out(what: str) -> Iterator[None]:
+    """Log what may pass, and go on with the others after a pause."""
+    try:
+        yield
+    except TransientError as error:
+        log.warning("%s: %s", what, error)
+        time.sleep(1)
+
+
+def _ended(name: str, url: str, dispatchers: dict[str, Dispatcher], queue: BatchQueue) -> bool:
+    """Drive one job a tick further; True when it has ended, well or not. Raises TransientError."""
+    try:
+        if name not in dispatchers:
+            pointer = JobPointer.from_json(storage.read(url), url)
+            dispatchers[name] = Dispatcher(Ledger(pointer.output), queue)
+            log.info("%s: %s", pointer.job_id, pointer.output)
+        _tick(dispatchers[name], name.removesuffix(".json"))
+    except TransientError:
+        raise
+    except TokenmillError as error:
+        log.error("%s stopped: %s", name, error)
+        return True
+    return dispatchers[name].outcome is not None
 
 
 def _tick(dispatcher: Dispatcher, job_id: str) -> None:

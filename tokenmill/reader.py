@@ -36,19 +36,19 @@ class TokenDataset:
         if manifest is None:
             raise JobError(f"{output} is not sealed (no manifest.json). Run the same `tokenmill run` again to finish it.")
         self.manifest = manifest
-        for shard in manifest.shards:
-            for file in shard.files:
-                self._check(file, hashes)
+        files = {self._ledger.url(file.path): file for shard in manifest.shards for file in shard.files}
+        # by listings: a request for each file of a large job takes hours where the storage is far away
+        sizes = {url: found.size for folder in {url.rpartition("/")[0] for url in files} for url, found in storage.walk(folder)}
+        for url, file in files.items():
+            self._check(url, sizes.get(url), file, hashes)
         self._ends = list(accumulate(shard.documents for shard in manifest.shards))
         self._open: dict[int, ShardReader] = {}
 
-    def _check(self, file: FileDigest, hashes: bool) -> None:
-        url = self._ledger.url(file.path)
-        found = storage.status(url)
-        if found is None:
+    def _check(self, url: str, size: int | None, file: FileDigest, hashes: bool) -> None:
+        if size is None:
             wrong = "is missing"
-        elif found.size != file.bytes:
-            wrong = f"is {found.size} bytes long, the manifest says {file.bytes}"
+        elif size != file.bytes:
+            wrong = f"is {size} bytes long, the manifest says {file.bytes}"
         elif hashes and storage.digest(url, file.path).sha256 != file.sha256:
             wrong = "has changed since the job was sealed"
         else:
@@ -75,8 +75,12 @@ class TokenDataset:
         return Model(storage.read(url), url).reference()
 
     def shard(self, position: int) -> ShardReader:
-        """The reader of one shard by its place in the manifest; kept open."""
+        """The reader of one shard by its place in the manifest; kept open, until `forget`."""
         if position not in self._open:
             reader = READERS[self.manifest.format]
             self._open[position] = reader(self._ledger.output, self.manifest.shards[position].index)
         return self._open[position]
+
+    def forget(self, position: int) -> None:
+        """Close a shard: one in an object store takes disk here, for its copy, as long as it or a view into it is in use."""
+        self._open.pop(position, None)

@@ -16,8 +16,8 @@ class Settings:
 
     #: URL of the Redis or Valkey that carries the batches (TOKENMILL_BROKER); None where a private one is to be started.
     broker: str | None
-    #: Folder with the pointers to all submitted jobs, `jobs/<job_id>.json` (TOKENMILL_HOME).
-    home: Path
+    #: Folder, or s3:// URL, with the pointers to all submitted jobs, `jobs/<job_id>.json` (TOKENMILL_HOME).
+    home: str
     #: Folder where this host keeps tokenizers by sha256 (TOKENMILL_CACHE).
     cache: Path
     #: Seconds for which a batch may stand at one column or document before its process is ended and the batch begun again
@@ -33,7 +33,7 @@ class Settings:
         environment = os.environ
         return cls(
             broker=environment.get("TOKENMILL_BROKER") or None,
-            home=Path(environment.get("TOKENMILL_HOME") or Path.home() / ".tokenmill"),
+            home=environment.get("TOKENMILL_HOME") or str(Path.home() / ".tokenmill"),
             cache=Path(environment.get("TOKENMILL_CACHE") or Path.home() / ".cache" / "tokenmill"),
             stuck_seconds=_seconds("TOKENMILL_STUCK_SECONDS", 300),
             grace_seconds=_seconds("TOKENMILL_GRACE_SECONDS", 20),

@@ -59,6 +59,7 @@ def verify(output: str, *, full: bool, advance: Callable[[int, int], None]) -> V
     for position, shard in enumerate(manifest.shards):
         found = [line for file in shard.files for line in _file(ledger, file.path, file.bytes, file.sha256)]
         found = found or _shard(dataset, position, shard)
+        dataset.forget(position)
         verdict.files += len(shard.files)
         findings += found
         if not found:
@@ -75,6 +76,7 @@ def verify(output: str, *, full: bool, advance: Callable[[int, int], None]) -> V
                     findings.append(line)
             except TokenmillError as error:
                 findings.append(f"shard {shard.index:06d} cannot be encoded again: {error}")
+            dataset.forget(manifest.shards.index(shard))
         done += 1
         advance(done, steps)
     verdict.findings = tuple(findings)

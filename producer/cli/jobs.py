@@ -1,7 +1,6 @@
 """Commands that make a job and bring it to its end."""
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -34,9 +33,10 @@ def demo(
     """The main job on real text that this machine has, with a real tokenizer from pip; then verify and inspect."""
     from producer.cli.outputs import inspect, verify
     from producer.demo import BOS, EOS, TOKENIZER, write_corpus
+    from tokenmill import storage
 
     corpus, tokens = f"{output}/corpus.jsonl", f"{output}/tokens"
-    if not Path(corpus).exists():
+    if not storage.exists(corpus):
         size = write_corpus(corpus)
         typer.echo(f"corpus     {size / 1e6:.1f} MB of Python sources and docs in {corpus}", err=True)
     request = Request(sources=(corpus,), tokenizer=TOKENIZER, output=tokens, eos_token=EOS, bos_token=BOS, name="demo")

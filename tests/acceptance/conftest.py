@@ -81,6 +81,8 @@ FAULTS = pytest.StashKey["Ledger"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak-minutes", type=float, default=0, help="how long jobs follow each other under a rain of faults")
+    parser.addoption("--seed", type=int, default=1, help="which rain")
     parser.addoption("--faults", type=Path, help="write the ledger of faults to this file, as JSON")
 
 

@@ -1,10 +1,9 @@
 """The soak: one job after the other under a rain of random faults; every one must end as if nothing had happened.
 
-One job of it runs with all tests; TOKENMILL_TEST_SOAK_MINUTES=30 makes it last, with TOKENMILL_TEST_SEED for another rain.
+One job of it runs with all tests; `--soak-minutes 30` makes it last, `--seed 7` is another rain.
 """
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -100,11 +99,16 @@ class Rain:
 
 @pytest.mark.timeout(3600)
 def test_jobs_under_a_rain_of_faults(
-    cluster: Cluster, corpus: Path, faults: Ledger, wait_until: WaitUntil, tmp_path: Path
+    cluster: Cluster,
+    corpus: Path,
+    faults: Ledger,
+    wait_until: WaitUntil,
+    tmp_path: Path,
+    pytestconfig: pytest.Config,
 ) -> None:
     """At least one whole job of two thousand batches."""
-    seed = int(os.environ.get("TOKENMILL_TEST_SEED", "1"))
-    until = time.monotonic() + 60 * float(os.environ.get("TOKENMILL_TEST_SOAK_MINUTES", "0"))
+    seed = pytestconfig.getoption("--seed")
+    until = time.monotonic() + 60 * pytestconfig.getoption("--soak-minutes")
     site = tmp_path / "site"
     site.mkdir()
     (site / "sitecustomize.py").write_text(SLOW)

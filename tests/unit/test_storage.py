@@ -1,52 +1,27 @@
-"""A name either does not exist or holds complete content (law 6)."""
+"""What only paths, or only object stores, have: temporary names, full disks, part sizes, and errors sorted."""
 
 import errno
 import os
-from concurrent.futures import ThreadPoolExecutor
+import subprocess
+import sys
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
+from botocore import exceptions as boto
 
 from tokenmill import storage
-from tokenmill.errors import BatchError, TransientError, UsageError, from_os_error
+from tokenmill.errors import BatchError, TokenmillError, TransientError, UsageError, from_os_error
+from tokenmill.storage.local import AtomicFile
+from tokenmill.storage.s3 import connection
+from tokenmill.storage.s3.writer import PART, part_size
 
 
-def test_nothing_is_visible_before_publish_and_everything_after(tmp_path: Path) -> None:
-    file = storage.AtomicFile(str(tmp_path / "deep" / "a.bin"))
-    file.write(b"half")
-    assert storage.names(str(tmp_path / "deep")) == []
-    assert not (tmp_path / "deep" / "a.bin").exists()
-    file.write(b"whole")
-    digest = file.publish("a.bin")
-    assert (tmp_path / "deep" / "a.bin").read_bytes() == b"halfwhole"
-    assert digest == storage.digest(str(tmp_path / "deep" / "a.bin"), "a.bin")
-    assert os.listdir(tmp_path / "deep") == ["a.bin"]
-
-
-def test_a_writer_that_fails_leaves_nothing_and_a_killed_one_is_swept(tmp_path: Path) -> None:
-    failed = storage.AtomicFile(str(tmp_path / "a"))
-    failed.write(b"x")
-    failed.discard()
+def test_a_path_being_written_has_another_name(tmp_path: Path) -> None:
+    file = AtomicFile(str(tmp_path / "b"))
+    assert [name.partition(".part-")[0] for name in os.listdir(tmp_path)] == ["b"]
+    file.discard()
     assert os.listdir(tmp_path) == []
-    storage.AtomicFile(str(tmp_path / "b")).write(b"killed")
-    assert len(os.listdir(tmp_path)) == 1
-    storage.sweep(str(tmp_path))
-    assert os.listdir(tmp_path) == []
-
-
-def test_an_old_version_is_replaced_in_one_step(tmp_path: Path) -> None:
-    storage.put(str(tmp_path / "a"), b"old")
-    storage.put(str(tmp_path / "a"), b"new")
-    assert storage.read(str(tmp_path / "a")) == b"new"
-
-
-def test_of_many_that_claim_a_name_one_gets_it(tmp_path: Path) -> None:
-    url = str(tmp_path / "entry")
-    with ThreadPoolExecutor(16) as pool:
-        won = list(pool.map(lambda number: storage.claim(url, b"%d" % number), range(64)))
-    assert won.count(True) == 1
-    assert storage.read(url) == b"%d" % won.index(True)
-    assert os.listdir(tmp_path) == ["entry"]
 
 
 @pytest.mark.parametrize(
@@ -57,15 +32,98 @@ def test_what_the_system_says_is_sorted(number: int, kind: type[Exception]) -> N
     assert isinstance(from_os_error(OSError(number, os.strerror(number)), "reading x"), kind)
 
 
-def test_a_full_disk_is_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_full_disk_is_waited_for(tmp_path: Path) -> None:
     """/dev/full is Linux's own full disk."""
-    file = storage.AtomicFile(str(tmp_path / "a"))
+    file = AtomicFile(str(tmp_path / "a"))
     file._file.close()
     file._file = open("/dev/full", "wb", buffering=0)
     with pytest.raises(TransientError, match="No space left"):
         file.write(b"x")
 
 
-def test_another_scheme_is_refused_by_name() -> None:
-    with pytest.raises(UsageError, match="s3:// is not served yet"):
-        storage.read("s3://bucket/key")
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [("gs://bucket/key", "gs:// is not served. Give a path"), ("s3:///key", "names no bucket"), ("s3://", "names no bucket")],
+)
+def test_what_is_no_place_is_refused_by_name(url: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        storage.read(url)
+
+
+def test_one_form_of_a_url(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    assert storage.absolute("a/../b/") == str(tmp_path / "b")
+    assert storage.absolute("file:///a") == "/a"
+    assert storage.absolute("~/a") == "/home/me/a"
+    assert storage.absolute("s3://bucket/a/") == "s3://bucket/a"
+    assert storage.absolute("s3://bucket/") == "s3://bucket"
+
+
+def test_the_s3_library_is_loaded_by_the_first_s3_url_alone(tmp_path: Path) -> None:
+    program = (
+        "import sys, producer.prepare, workers.tasks\n"
+        "from tokenmill import storage\n"
+        f"storage.put({str(tmp_path / 'a')!r}, b'x')\n"
+        "assert not {'boto3', 'botocore'} & set(sys.modules)\n"
+        "storage.absolute('s3://bucket/key')\n"
+        "assert 'boto3' in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_ten_thousand_parts_hold_the_largest_object() -> None:
+    sizes = [part_size(number) for number in range(1, 10_001)]
+    assert min(sizes) == sizes[999] == PART >= 8 << 20  # a shard of eight gigabytes still has equal parts
+    assert max(sizes) <= 5 << 30
+    assert list(accumulate(sizes))[-1] >= 5 << 40
+
+
+def answer(status: int, code: str = "", message: str = "said so") -> boto.ClientError:
+    return boto.ClientError(
+        {"Error": {"Code": code or str(status), "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}, "Do"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "reading", "writing"),
+    [
+        (answer(500, "InternalError"), TransientError, TransientError),
+        (answer(503, "SlowDown"), TransientError, TransientError),
+        (answer(507, "XMinioStorageFull"), TransientError, TransientError),
+        (answer(429), TransientError, TransientError),
+        (answer(400, "RequestTimeout"), TransientError, TransientError),
+        (answer(409, "ConditionalRequestConflict"), TransientError, TransientError),
+        (answer(404, "NoSuchUpload"), TransientError, TransientError),
+        (boto.EndpointConnectionError(endpoint_url="http://x"), TransientError, TransientError),
+        (boto.ConnectTimeoutError(endpoint_url="http://x"), TransientError, TransientError),
+        (boto.ReadTimeoutError(endpoint_url="http://x"), TransientError, TransientError),
+        (boto.ConnectionClosedError(endpoint_url="http://x"), TransientError, TransientError),
+        (boto.IncompleteReadError(actual_bytes=1, expected_bytes=2), TransientError, TransientError),
+        (boto.ResponseStreamingError(error="cut"), TransientError, TransientError),
+        (boto.SSLError(endpoint_url="https://x", error="EOF occurred"), TransientError, TransientError),
+        (boto.SSLError(endpoint_url="https://x", error="CERTIFICATE_VERIFY_FAILED"), UsageError, UsageError),
+        (boto.NoCredentialsError(), UsageError, UsageError),
+        (boto.ProfileNotFound(profile="p"), UsageError, UsageError),
+        (answer(501, "NotImplemented"), UsageError, UsageError),
+        (answer(404, "NoSuchBucket"), UsageError, UsageError),
+        (answer(403, "InvalidAccessKeyId"), UsageError, UsageError),
+        (answer(403, "SignatureDoesNotMatch"), UsageError, UsageError),
+        (answer(403, "AccessDenied"), BatchError, UsageError),
+        (answer(403), BatchError, UsageError),
+        (answer(404, "NoSuchKey"), BatchError, UsageError),
+    ],
+    ids=str,
+)
+def test_what_s3_says_is_sorted(error: Exception, reading: type[Exception], writing: type[Exception]) -> None:
+    for expected, found in ((reading, connection.sort(error, "doing x")), (writing, connection.sort(error, "x", writing=True))):
+        assert type(found) is expected
+    with pytest.raises(TokenmillError, match=r"^reading s3://b/k: "), connection.sorted_errors("reading s3://b/k"):
+        raise error
+
+
+def test_no_message_carries_a_password() -> None:
+    error = boto.EndpointConnectionError(endpoint_url="https://me:secret@host/b?list-type=2")
+    assert "https://…@host/b?list-type=2" in str(connection.sort(error, "listing s3://b"))
+    assert "secret" not in str(connection.sort(error, "listing s3://b"))

@@ -21,7 +21,7 @@ class RejectedFile:
     def __init__(self, output: str, index: int) -> None:
         self._path = f"rejected/{index:06d}.jsonl"
         self._url = storage.join(output, self._path)
-        self._file: storage.AtomicFile | None = None
+        self._file: storage.Writer | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -34,7 +34,7 @@ class RejectedFile:
         """Add rejections."""
         if not rejections:
             return
-        self._file = self._file or storage.AtomicFile(self._url)
+        self._file = self._file or storage.writer(self._url)
         self._file.write(b"".join(msgspec.json.encode(rejection) + b"\n" for rejection in rejections))
 
     def publish(self) -> tuple[FileDigest, ...]:

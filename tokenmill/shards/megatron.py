@@ -7,7 +7,7 @@ i64[n] byte pointers, i64[n + 1] document index. A document is one sequence here
 """
 
 import struct
-from pathlib import Path
+from functools import cached_property
 from types import TracebackType
 from typing import Literal, Self
 
@@ -36,7 +36,7 @@ class MegatronWriter:
     def __init__(self, output: str, index: int, dtype: str) -> None:
         self._dtype = np.dtype(dtype).newbyteorder("<")
         self._output, self._paths = output, (f"shards/{index:06d}.bin", f"shards/{index:06d}.idx")
-        self._bin = storage.AtomicFile(storage.join(output, self._paths[0]))
+        self._bin = storage.writer(storage.join(output, self._paths[0]))
         self._lengths: list[NDArray[np.int32]] = []
 
     def __enter__(self) -> Self:
@@ -91,12 +91,16 @@ class MegatronReader:
         self.lengths = np.frombuffer(data, "<i4", sequences, HEADER.size)
         self._pointers = np.frombuffer(data, "<i8", sequences, HEADER.size + 4 * sequences)
         size = int(self.lengths.sum(dtype=np.int64)) * self._dtype.itemsize
-        path = Path(stem + ".bin")
-        status = storage.status(str(path))
+        status = storage.status(stem + ".bin")
         if status is None or status.size != size:
             found = "missing" if status is None else f"{status.size} bytes long"
-            raise JobError(f"{path} is {found}, its index asks for {size}. Run: tokenmill verify {output}")
-        self._ids = np.memmap(path, dtype=self._dtype, mode="r") if size else np.empty(0, self._dtype)
+            raise JobError(f"{stem}.bin is {found}, its index asks for {size}. Run: tokenmill verify {output}")
+        self._bin = stem + ".bin" if size else None
+
+    @cached_property
+    def _ids(self) -> NDArray[np.integer]:
+        """All ids; where they have to be copied from afar, whoever asks for lengths alone does without."""
+        return storage.mapped(self._bin, self._dtype) if self._bin else np.empty(0, self._dtype)
 
     def __len__(self) -> int:
         return len(self.lengths)

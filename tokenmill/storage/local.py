@@ -1,22 +1,25 @@
-"""URLs in, bytes out: the one door to files, for sources and outputs alike.
+"""Files on paths that every worker sees.
 
-Comes in: a path or `file://` URL (other schemes are refused by name). Goes out: bytes, open files, listings, errors sorted
-by `tokenmill.errors`. Always holds: a name either does not exist or holds complete content (law 6) — every write goes to a
-temporary file beside its target, is synced, and is renamed. Left-over temporary files carry `TEMPORARY` in their names.
+Comes in: a path or `file://` URL. Goes out: what `tokenmill.storage` promises. Always holds: every write goes to a temporary
+file beside its target, is synced, and is renamed, so what stands under a final name is complete (law 6). Left-over temporary
+files carry `TEMPORARY` in their names.
 """
 
+import glob
 import hashlib
 import os
 import secrets
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tokenmill.errors import TransientError, UsageError, from_os_error
 from tokenmill.job import FileDigest
+from tokenmill.storage.contract import FileStatus
 
 #: Marks a file that is still being written.
 TEMPORARY = ".part-"
@@ -25,32 +28,13 @@ TEMPORARY = ".part-"
 LARGE = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class FileStatus:
-    """What a listing says of a file."""
-
-    size: int
-    #: Changes when the content may have changed: modification time in nanoseconds (an etag on object stores).
-    mark: str
-
-
-def local_path(url: str) -> Path:
-    """The local path of a URL, absolute. Raises UsageError for a scheme that is not served."""
-    scheme, found, rest = url.partition("://")
-    if found and scheme != "file":
-        raise UsageError(f"{url}: {scheme}:// is not served yet; copy the files to a path that every worker sees.")
-    return Path(os.path.abspath(os.path.expanduser(rest if found else url)))
-
-
-def join(base: str, *parts: str) -> str:
-    """A URL below another."""
-    return "/".join((base.rstrip("/"), *parts))
+def absolute(url: str) -> str:
+    return os.path.abspath(os.path.expanduser(url.removeprefix("file://")))
 
 
 def status(url: str) -> FileStatus | None:
-    """Size and modification mark of a file; None if there is no such file."""
     try:
-        found = local_path(url).stat()
+        found = os.stat(absolute(url))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -58,19 +42,13 @@ def status(url: str) -> FileStatus | None:
     return FileStatus(found.st_size, str(found.st_mtime_ns))
 
 
-def exists(url: str) -> bool:
-    return status(url) is not None
-
-
-def names(url: str) -> list[str]:
-    """The finished files in a folder, sorted; none if the folder does not exist."""
-    return sorted(each_name(url))
+def is_folder(url: str) -> bool:
+    return os.path.isdir(absolute(url))
 
 
 def each_name(url: str) -> Iterator[str]:
-    """The same in no order, one by one: a million names at once are 80 MB."""
     try:
-        with os.scandir(local_path(url)) as found:
+        with os.scandir(absolute(url)) as found:
             yield from (file.name for file in found if TEMPORARY not in file.name)
     except (FileNotFoundError, NotADirectoryError):
         return
@@ -78,11 +56,34 @@ def each_name(url: str) -> Iterator[str]:
         raise from_os_error(error, f"listing {url}") from error
 
 
+def walk(url: str) -> Iterator[tuple[str, FileStatus]]:
+    for folder, folders, names in os.walk(absolute(url), onerror=_unreadable, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from _found(os.path.join(folder, name) for name in names if not name.startswith("."))
+
+
+def matching(pattern: str) -> Iterator[tuple[str, FileStatus]]:
+    yield from _found(path for path in glob.iglob(absolute(pattern), recursive=True) if os.path.isfile(path))
+
+
+def _found(paths: Iterable[str]) -> Iterator[tuple[str, FileStatus]]:
+    for path in paths:
+        found = status(path)
+        if found is None:
+            raise UsageError(f"{path}: there is no such file, only a link that leads nowhere. Remove it or name other sources.")
+        yield path, found
+
+
+def _unreadable(error: OSError) -> None:
+    if isinstance(error, FileNotFoundError):
+        return  # what is not there holds no files
+    raise UsageError(f"{error.filename} cannot be read: {error.strerror}. Make it readable or name other sources.") from error
+
+
 @contextmanager
 def open_input(url: str, start: int = 0) -> Iterator[BinaryIO]:
-    """Open a file for reading from byte `start`; operating-system errors while it is open are sorted too."""
     try:
-        with open(local_path(url), "rb") as file:
+        with open(absolute(url), "rb") as file:
             file.seek(start)
             yield file
     except OSError as error:
@@ -90,16 +91,33 @@ def open_input(url: str, start: int = 0) -> Iterator[BinaryIO]:
 
 
 def read(url: str) -> bytes:
-    """A whole (small) file."""
     with open_input(url) as file:
         return file.read()
+
+
+def find(url: str) -> bytes | None:
+    try:
+        with open(absolute(url), "rb") as file:
+            return file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise from_os_error(error, f"reading {url}") from error
+
+
+def find_each(urls: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
+    return ((url, find(url)) for url in urls)
+
+
+def mapped(url: str, dtype: np.dtype[Any]) -> NDArray[Any]:
+    return np.memmap(absolute(url), dtype=dtype, mode="r")
 
 
 class AtomicFile:
     """A file that nobody sees until `publish`; it counts and hashes what it is given."""
 
     def __init__(self, url: str) -> None:
-        self._target = local_path(url)
+        self._target = Path(absolute(url))
         self._temporary = self._target.with_name(f"{self._target.name}{TEMPORARY}{secrets.token_hex(6)}")
         self._sha256 = hashlib.sha256()
         self._bytes = 0
@@ -161,19 +179,11 @@ class AtomicFile:
         self._temporary.unlink(missing_ok=True)
 
 
-def put(url: str, data: bytes | Iterable[bytes], path: str = "") -> FileDigest:
-    """Write a file in one atomic step: a small one from its bytes, a large one piece by piece."""
-    file = AtomicFile(url)
-    try:
-        for piece in (data,) if isinstance(data, bytes) else data:
-            file.write(piece)
-        return file.publish(path or url)
-    finally:
-        file.discard()
+def writer(url: str) -> AtomicFile:
+    return AtomicFile(url)
 
 
 def claim(url: str, data: bytes) -> bool:
-    """Write a small file unless there is one of that name; of many that try at once one succeeds. False if it was there."""
     file = AtomicFile(url)
     try:
         file.write(data)
@@ -182,38 +192,16 @@ def claim(url: str, data: bytes) -> bool:
         file.discard()
 
 
-@contextmanager
-def scratch(folder: str) -> Iterator[BinaryIO]:
-    """A nameless file for what memory should not hold; gone with the `with` block, or with the process."""
-    try:
-        with tempfile.TemporaryFile(dir=local_path(folder)) as file:
-            yield file
-    except OSError as error:
-        raise _writing(error, local_path(folder)) from error
-
-
 def delete(url: str) -> None:
-    """Remove a file if it is there."""
     try:
-        local_path(url).unlink(missing_ok=True)
+        Path(absolute(url)).unlink(missing_ok=True)
     except OSError as error:
         raise from_os_error(error, f"removing {url}") from error
 
 
-def digest(url: str, path: str) -> FileDigest:
-    """Size and sha256 of a stored file, read in blocks."""
-    sha256, size = hashlib.sha256(), 0
-    with open_input(url) as file:
-        while block := file.read(1 << 20):
-            sha256.update(block)
-            size += len(block)
-    return FileDigest(path=path, bytes=size, sha256=sha256.hexdigest())
-
-
 def sweep(url: str) -> None:
-    """Remove what killed writers left in a folder; only for when nobody writes there any more."""
     try:
-        with os.scandir(local_path(url)) as found:  # one by one: `Path.glob` holds them all, 230 MB for a million
+        with os.scandir(absolute(url)) as found:  # one by one: `Path.glob` holds them all, 230 MB for a million
             left = [file.path for file in found if TEMPORARY in file.name]
     except FileNotFoundError:
         return

@@ -1,0 +1,203 @@
+"""Objects in S3, or in what speaks its language: AWS, MinIO, Ceph, SeaweedFS.
+
+Comes in: `s3://bucket/key`. Goes out: what `tokenmill.storage` promises. Always holds: an object appears whole, by one request
+(law 6), and nothing is renamed; a folder is a prefix that ends with a slash; endpoint, region and credentials are those of the
+standard AWS environment.
+"""
+
+import glob
+import io
+import re
+import secrets
+import shutil
+import tempfile
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from typing import Any, BinaryIO
+
+import numpy as np
+from botocore.exceptions import ClientError
+from numpy.typing import NDArray
+
+from tokenmill.errors import BatchError, from_os_error
+from tokenmill.storage.contract import FileStatus
+from tokenmill.storage.s3.connection import CUT, client, code_of, place, sorted_errors
+from tokenmill.storage.s3.reader import PIECE, ObjectReader
+from tokenmill.storage.s3.writer import ObjectWriter
+
+#: Small objects fetched at the same time: one request after the other would spend nearly all its time waiting.
+AT_ONCE = 16
+#: Who may not see or end unfinished uploads leaves them to the bucket's own rules; that is no reason not to seal a job.
+NOT_OURS = frozenset({"AccessDenied", "MethodNotAllowed", "NoSuchUpload", "NotImplemented"})
+#: Names, in an object's metadata, the one who claimed it.
+CLAIMANT = "tokenmill-claimant"
+
+
+def absolute(url: str) -> str:
+    place(url)
+    return url.rstrip("/")
+
+
+def status(url: str) -> FileStatus | None:
+    bucket, key = place(url)
+    if not key:
+        return None
+    with sorted_errors(f"looking at {url}"):
+        try:
+            found = client().head_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            if code_of(error) in ("404", "NoSuchKey"):
+                return None
+            raise
+    return FileStatus(found["ContentLength"], found["ETag"].strip('"'))
+
+
+def is_folder(url: str) -> bool:
+    bucket, prefix = _folder(url)
+    with sorted_errors(f"listing {url}"):
+        found = client().list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
+    return not prefix or bool(found["KeyCount"])
+
+
+def each_name(url: str) -> Iterator[str]:
+    bucket, prefix = _folder(url)
+    with sorted_errors(f"listing {url}"):
+        for page in client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/"):
+            yield from (found["Key"][len(prefix) :] for found in page.get("Contents", ()) if found["Key"] != prefix)
+            yield from (found["Prefix"][len(prefix) : -1] for found in page.get("CommonPrefixes", ()))
+
+
+def walk(url: str) -> Iterator[tuple[str, FileStatus]]:
+    bucket, prefix = _folder(url)
+    for key, found in _below(bucket, prefix):
+        if not any(name.startswith(".") for name in key[len(prefix) :].split("/")):
+            yield f"s3://{bucket}/{key}", found
+
+
+def matching(pattern: str) -> Iterator[tuple[str, FileStatus]]:
+    bucket, wanted = place(pattern)
+    magic = re.search(r"[*?[]", wanted)
+    fixed = wanted[: magic.start()] if magic else wanted
+    for key, found in _below(bucket, fixed):
+        if _matches(key.split("/"), wanted.split("/")):
+            yield f"s3://{bucket}/{key}", found
+
+
+def _matches(names: list[str], patterns: list[str]) -> bool:
+    """Whether a path fits a glob, name by name, as Python's `glob` has it."""
+    if not patterns or not names:
+        return not names and all(pattern == "**" for pattern in patterns)
+    pattern, name = patterns[0], names[0]
+    hidden = name.startswith(".") and not pattern.startswith(".") and glob.has_magic(pattern)
+    if pattern == "**":
+        return _matches(names, patterns[1:]) or (not hidden and _matches(names[1:], patterns))
+    return not hidden and fnmatchcase(name, pattern) and _matches(names[1:], patterns[1:])
+
+
+def _below(bucket: str, prefix: str) -> Iterator[tuple[str, FileStatus]]:
+    """All objects whose keys begin so, but for those that stand for folders."""
+    with sorted_errors(f"listing s3://{bucket}/{prefix}"):
+        for page in client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            for found in page.get("Contents", ()):
+                if not found["Key"].endswith("/"):
+                    yield found["Key"], FileStatus(found["Size"], found["ETag"].strip('"'))
+
+
+def _folder(url: str) -> tuple[str, str]:
+    """Bucket and prefix of all that lies in a folder."""
+    bucket, key = place(absolute(url))
+    return bucket, f"{key}/" if key else ""
+
+
+@contextmanager
+def open_input(url: str, start: int = 0) -> Iterator[BinaryIO]:
+    with io.BufferedReader(ObjectReader(url, start), PIECE) as file:
+        yield file
+
+
+def read(url: str) -> bytes:
+    found = find(url)
+    if found is None:
+        raise BatchError(f"reading {url}: there is no such object. Restore it or leave it out, then run the command again.")
+    return found
+
+
+def find(url: str) -> bytes | None:
+    bucket, key = place(url)
+    with sorted_errors(f"reading {url}"):
+        try:
+            return client().get_object(Bucket=bucket, Key=key)["Body"].read()
+        except ClientError as error:
+            if code_of(error) == "NoSuchKey":
+                return None
+            raise
+        except CUT:
+            with open_input(url) as file:
+                return file.read()
+
+
+def find_each(urls: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
+    pool = ThreadPoolExecutor(AT_ONCE, "find")
+    under_way: deque[tuple[str, Future[bytes | None]]] = deque()
+    try:
+        for url in urls:
+            under_way.append((url, pool.submit(find, url)))
+            if len(under_way) > 2 * AT_ONCE:
+                first, found = under_way.popleft()
+                yield first, found.result()
+        for url, found in under_way:
+            yield url, found.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def mapped(url: str, dtype: np.dtype[Any]) -> NDArray[Any]:
+    with open_input(url) as source:
+        try:
+            with tempfile.TemporaryFile() as copy:  # nameless: the last reference to the array frees the space
+                shutil.copyfileobj(source, copy, PIECE)
+                copy.flush()
+                return np.memmap(copy, dtype=dtype, mode="r")
+        except OSError as error:
+            raise from_os_error(error, f"copying {url} to {tempfile.gettempdir()}") from error
+
+
+def writer(url: str) -> ObjectWriter:
+    return ObjectWriter(url)
+
+
+def claim(url: str, data: bytes) -> bool:
+    bucket, key = place(url)
+    claimant = secrets.token_hex(8)
+    with sorted_errors(f"writing {url}", writing=True):
+        try:
+            client().put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*", Metadata={CLAIMANT: claimant})
+            return True
+        except ClientError as error:
+            if code_of(error) not in ("PreconditionFailed", "412"):
+                raise
+    # An answer that was lost makes botocore ask again, and find what it has written itself.
+    with sorted_errors(f"looking at {url}"):
+        return client().head_object(Bucket=bucket, Key=key)["Metadata"].get(CLAIMANT) == claimant
+
+
+def delete(url: str) -> None:
+    bucket, key = place(url)
+    with sorted_errors(f"removing {url}", writing=True):
+        client().delete_object(Bucket=bucket, Key=key)
+
+
+def sweep(url: str) -> None:
+    bucket, prefix = _folder(url)
+    with sorted_errors(f"sweeping {url}", writing=True):
+        try:
+            for page in client().get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix):
+                for left in page.get("Uploads", ()):
+                    if "/" not in left["Key"][len(prefix) :]:
+                        client().abort_multipart_upload(Bucket=bucket, Key=left["Key"], UploadId=left["UploadId"])
+        except ClientError as error:
+            if code_of(error) not in NOT_OURS:
+                raise
