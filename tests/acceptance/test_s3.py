@@ -15,16 +15,14 @@ import zstandard
 from producer.corpus import collect
 from producer.prepare import prepare
 from producer.request import Request
+from tests.acceptance.cluster import Cluster
 from tests.acceptance.conftest import BIN, JOB, Run
-from tests.acceptance.test_cluster import Cluster, cluster
 from tests.objectserver import ObjectServer
 from tokenmill import storage
 from tokenmill.errors import UsageError
 from tokenmill.ledger import Ledger
 from tokenmill.manifest import Shard
 from tokenmill.reader import TokenDataset
-
-__all__ = ["cluster"]
 
 OPTIONS = [*JOB, "--engine", "reference", "--batch-bytes", "150000"]
 
