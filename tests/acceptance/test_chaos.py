@@ -139,6 +139,7 @@ def test_a_workers_main_process_is_killed(trial: Trial) -> None:
     trial.sealed("kill -9 of a worker's main process")
 
 
+@pytest.mark.slow
 def test_all_workers_are_killed(trial: Trial) -> None:
     workers = [trial.cluster.worker(name) for name in ("alpha", "beta")]
     trial.submit()
@@ -151,7 +152,7 @@ def test_all_workers_are_killed(trial: Trial) -> None:
     trial.sealed("kill -9 of all workers, another one started")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGQUIT, marks=pytest.mark.slow)])
 def test_workers_are_restarted_one_after_the_other(trial: Trial, number: signal.Signals) -> None:
     """A rolling restart under load: each hands its work back or ends it, and no attempt is counted against a batch."""
     workers = [trial.cluster.worker(name) for name in ("alpha", "beta")]
@@ -166,6 +167,7 @@ def test_workers_are_restarted_one_after_the_other(trial: Trial, number: signal.
     assert not list((trial.output / "parked").glob("*"))
 
 
+@pytest.mark.slow
 def test_work_that_outlasts_the_grace_period_goes_back_at_once(trial: Trial) -> None:
     alpha = trial.cluster.worker("alpha", TOKENMILL_GRACE_SECONDS="0.1")
     trial.submit()
@@ -193,6 +195,7 @@ def test_a_worker_sleeps_past_its_lease_and_wakes_up(trial: Trial) -> None:
     assert all(entry["run"]["worker"].startswith("beta@") for entry in entries)
 
 
+@pytest.mark.slow
 def test_a_workers_clock_is_an_hour_behind(trial: Trial) -> None:
     """Its messages look an hour old to Celery's transport, which redelivers them: copies meet the lease."""
     behind = trial.cluster.folder / "behind"
@@ -224,6 +227,7 @@ def test_the_producer_is_killed(trial: Trial) -> None:
     trial.sealed("kill -9 of the producer, started again", times=3)
 
 
+@pytest.mark.slow
 def test_the_producer_is_interrupted_five_times(trial: Trial) -> None:
     trial.cluster.worker("alpha")
     for attempt in range(5):
@@ -283,7 +287,7 @@ def test_a_job_is_cancelled_and_taken_up_again(trial: Trial, tokenmill: Run) -> 
 # -- the broker ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("remembers", [True, False], ids=["with its log", "without"])
+@pytest.mark.parametrize("remembers", [pytest.param(True, marks=pytest.mark.slow), False], ids=["with its log", "without"])
 def test_the_broker_is_killed(trial: Trial, remembers: bool) -> None:
     trial.cluster.kill_broker()
     trial.cluster.remembers = remembers
@@ -328,7 +332,14 @@ def test_the_broker_is_away(trial: Trial, seconds: int) -> None:
     trial.sealed(f"the broker away for {seconds} s")
 
 
-@pytest.mark.parametrize(("mode", "seconds"), [("slow", 8), ("drop", 15), pytest.param("drop", 70, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("mode", "seconds"),
+    [
+        ("drop", 15),
+        pytest.param("slow", 8, marks=pytest.mark.slow),
+        pytest.param("drop", 70, marks=pytest.mark.slow),
+    ],
+)
 def test_the_wire_to_the_broker_is_bad(trial: Trial, mode: str, seconds: int) -> None:
     """Silent: connections stay open and nothing arrives. With default time-outs workers then hang for ever."""
     cluster = trial.cluster
@@ -414,10 +425,10 @@ def _rewritten(path: Path) -> None:
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        (_appended, "bytes long, planned were"),
+        pytest.param(_appended, "bytes long, planned were", marks=pytest.mark.slow),
         (_rewritten, "was written again after the job was planned"),
-        (lambda path: os.truncate(path, 1000), "bytes long, planned were"),
-        (Path.unlink, "is gone"),
+        pytest.param(lambda path: os.truncate(path, 1000), "bytes long, planned were", marks=pytest.mark.slow),
+        pytest.param(Path.unlink, "is gone", marks=pytest.mark.slow),
     ],
     ids=["grew", "rewritten", "truncated", "deleted"],
 )

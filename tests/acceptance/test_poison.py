@@ -107,11 +107,11 @@ def honest(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("deed", "reason"),
     [
         ("segfault", "killed_worker"),
-        ("oomkill", "killed_worker"),
+        pytest.param("oomkill", "killed_worker", marks=pytest.mark.slow),
         ("memory", "out_of_memory"),
         ("hang", "never_ended"),
         ("error", "not_encodable"),
-        ("panic", "not_encodable"),
+        pytest.param("panic", "not_encodable", marks=pytest.mark.slow),
     ],
 )
 def test_a_document_that_nobody_can_encode_is_rejected_alone(
@@ -146,7 +146,9 @@ DEEDS = {
 }
 
 
-@pytest.mark.parametrize("deed", ["segfault", "hang", "error", "panic"])
+@pytest.mark.parametrize(
+    "deed", ["segfault", *(pytest.param(deed, marks=pytest.mark.slow) for deed in ("hang", "error")), "panic"]
+)
 def test_what_is_too_much_for_the_fast_engine_alone_is_not_lost(
     deed: str, tokenmill: Run, site: str, honest: Path, tmp_path: Path, faults: Ledger
 ) -> None:
