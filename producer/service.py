@@ -14,6 +14,7 @@ from tokenmill import storage
 from tokenmill.errors import TokenmillError, TransientError
 from tokenmill.job import Job, Record
 from tokenmill.ledger import Ledger
+from tokenmill.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ def serve(home: Path, queue: BatchQueue) -> None:
             try:
                 if name not in dispatchers:
                     pointer = JobPointer.from_json(storage.read(url), url)
+                    Settings.from_environment().roots.admit(pointer.output)
                     dispatchers[name] = Dispatcher(Ledger(pointer.output), queue)
                     log.info("%s: %s", pointer.job_id, pointer.output)
                 _tick(dispatchers[name], name.removesuffix(".json"))

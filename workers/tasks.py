@@ -3,17 +3,14 @@
 import random
 import traceback
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 
-import redis
 from billiard import current_process
 from celery import Task
 from celery.utils.log import get_task_logger
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from tokenmill import tokenizers
-from tokenmill.broker import SOCKET_OPTIONS, TASK, client_url
+from tokenmill.broker import TASK
 from tokenmill.engines import Encoder, trusted
 from tokenmill.errors import BatchError, JobError, TokenmillError, TransientError
 from tokenmill.job import Job, ParkedBatch
@@ -22,8 +19,10 @@ from tokenmill.meter import Meter
 from tokenmill.pipeline import Abandoned, run_batch
 from tokenmill.poison import Cause
 from tokenmill.settings import Settings
+from workers.admission import admit_sources, admitted, not_wanted
 from workers.app import app
 from workers.attempts import Attempts
+from workers.connection import broker_client
 from workers.heartbeat import Heartbeat
 from workers.lease import Lease
 
@@ -34,6 +33,7 @@ LONGEST_PAUSE = 30.0
 
 
 @app.task(name=TASK, bind=True)
+@admitted
 def encode_batch(task: Task, job_id: str, output: str, batch: int) -> str:
     """Encode one batch of one job; however this ends, the batch is then committed, parked, another worker's, or not wanted.
 
@@ -73,9 +73,9 @@ def commit_or_park(job_id: str, ledger: Ledger, batch: int, heartbeat: Heartbeat
 
     Raises TransientError when it is worth waiting, MemoryError and Abandoned as they come.
     """
-    if not ledger.has_job() or ledger.job().job_id != job_id:
-        log.warning("batch %06d of job %s is not wanted: %s is gone or another job's", batch, job_id, ledger.output)
-        return "no longer wanted"
+    if (why := not_wanted(ledger, job_id, batch)) is not None:
+        log.warning("batch %06d of job %s is not wanted: %s", batch, job_id, why)
+        return f"not wanted: {why}"
     if ledger.entry(batch) is not None:
         return "was done already"
     if ledger.is_cancelled():
@@ -87,6 +87,7 @@ def commit_or_park(job_id: str, ledger: Ledger, batch: int, heartbeat: Heartbeat
             raise BatchError(f"{hopeless}. Look into the workers' logs; `tokenmill retry` takes it up again.")
         work = prepared(job_id, ledger.output)
         planned, meter = work.ledger.batch(batch), Meter()
+        admit_sources(planned)
         heartbeat.watch(meter, planned.bytes)
         entry = run_batch(
             work.job, planned, work.encoder, work.ledger, meter, heartbeat, worker=worker, attempt=attempts.number
@@ -143,10 +144,3 @@ def warm(output: str) -> None:
         encoder = prepared(job.job_id, output).encoder
         encoder.load()
         encoder.reference.load()
-
-
-@cache
-def broker_client() -> redis.Redis:
-    """This process's own connection, for bookkeeping."""
-    # redis-py would try again for seconds by itself; the work must not wait for bookkeeping
-    return redis.Redis.from_url(client_url(app.conf.broker_url), retry=Retry(NoBackoff(), 0), **SOCKET_OPTIONS)
