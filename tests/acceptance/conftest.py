@@ -4,12 +4,18 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from producer.demo import _files
+
+if TYPE_CHECKING:
+    from tests.acceptance.cluster import Cluster
+    from tests.acceptance.faults import Ledger
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -57,3 +63,41 @@ def contents(output: Path) -> dict[str, bytes]:
     folders = ("shards", "rejected", "tokenizer")
     files = [output / "manifest.json", output / "plan.parquet", *(f for d in folders for f in sorted((output / d).glob("*")))]
     return {str(file.relative_to(output)): file.read_bytes() for file in files}
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, wait_until: Callable[..., None]) -> Iterator["Cluster"]:
+    """A broker; processes started through it end with the test."""
+    from tests.acceptance.cluster import Cluster
+
+    with ExitStack() as stack:
+        made = Cluster(tmp_path, stack)
+        made.start_broker()
+        wait_until(made.answers, "the broker")
+        yield made
+
+
+FAULTS = pytest.StashKey["Ledger"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--faults", type=Path, help="write the ledger of faults to this file, as JSON")
+
+
+@pytest.fixture(scope="session")
+def faults(request: pytest.FixtureRequest) -> "Ledger":
+    """The ledger of faults of this session."""
+    from tests.acceptance.faults import Ledger
+
+    return request.config.stash.setdefault(FAULTS, Ledger())
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say which faults were survived."""
+    ledger = config.stash.get(FAULTS, None)
+    if ledger is not None and ledger.faults:
+        terminalreporter.section("faults survived")
+        for line in ledger.lines():
+            terminalreporter.write_line(line)
+        if config.getoption("--faults", None):
+            ledger.write(config.getoption("--faults"))

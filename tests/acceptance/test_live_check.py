@@ -28,13 +28,14 @@ FastokensEngine.encode = encode
 
 @pytest.fixture
 def delicate(corpus: Path, tmp_path: Path) -> Path:
-    """Two megabytes of real text; the word stands late in the second of four batches, where no sample comes."""
+    """Six megabytes of real text; the word stands late in the second of four batches, where no sample comes."""
     lines, size = [], 0
-    for line in (corpus / "part-0.jsonl").open(encoding="utf-8"):
-        if size < 900_000 <= size + len(line.encode()):
-            lines.append(json.dumps({"id": "delicate", "text": "about the zyzzyva, a weevil"}) + "\n")
-        lines.append(line)
-        size += len(line.encode())
+    for part in sorted(corpus.glob("*.jsonl")):
+        for line in part.open(encoding="utf-8"):
+            if size < 2_900_000 <= size + len(line.encode()):
+                lines.append(json.dumps({"id": "delicate", "text": "about the zyzzyva, a weevil"}) + "\n")
+            lines.append(line)
+            size += len(line.encode())
     path = tmp_path / "delicate.jsonl"
     path.write_text("".join(lines), encoding="utf-8")
     return path
@@ -44,7 +45,7 @@ def test_a_lying_engine_is_disabled_and_all_it_did_is_done_again(tokenmill: Run,
     site = tmp_path / "site"
     site.mkdir()
     (site / "sitecustomize.py").write_text(LIE)
-    options = [delicate, *JOB, "--batch-bytes", 500_000, "--workers", 1]
+    options = [delicate, *JOB, "--batch-bytes", 1_550_000, "--workers", 1]
     done = tokenmill("run", *options, "--output", "lied", "--check-every", 1, PYTHONPATH=str(site))
     assert done.returncode == 0, done.stderr
     assert "fastokens 0.3.5: same ids" in done.stderr, "it was chosen: nothing was wrong with it on the sample"
