@@ -24,7 +24,7 @@ from workers.connection import broker_client
 log = get_task_logger(__name__)
 
 #: What a worker opens below an output folder; each of them could be a link that leads elsewhere.
-OPENED = ("", "job.json", "plan.parquet", "tokenizer/tokenizer.json", "shards", "entries", "rejected", "parked", "disabled")
+OPENED = ("job.json", "plan.parquet", "tokenizer/tokenizer.json", "shards", "entries", "rejected", "parked", "disabled")
 
 
 def admitted(work: Callable[[Task, str, str, int], str]) -> Callable[..., str]:
@@ -38,6 +38,7 @@ def admitted(work: Callable[[Task, str, str, int], str]) -> Callable[..., str]:
             return refused(str(error))
         try:
             roots = Settings.from_environment().roots
+            roots.admit(message.output)
             for place in OPENED:
                 roots.admit(storage.join(message.output, place))
         except UsageError as error:
