@@ -215,6 +215,34 @@ def _dispatch(name: str, run: Run) -> list[str]:
     return lines + table(["", "wall s", "producer's peak MB", ""], rows)
 
 
+def faults(found: dict[str, Any]) -> list[str]:
+    """Every disturbed job of the chaos suite."""
+    rows = [
+        [
+            one["name"],
+            str(one["times"]),
+            f"{one['documents_in']:,}",
+            f"{one['documents_out']:,}",
+            str(one["rejected"]),
+            str(one["lost"]),
+            "" if one["recovery"] is None else f"{one['recovery']:.1f}",
+            str(one["attempts"] or ""),
+            "same" if one["same_bytes"] else "without it",
+        ]
+        for one in found["faults"]
+    ]
+    head = ["", "times", "documents in", "out", "rejected", "lost or twice", "recovery s", "attempts", "bytes"]
+    return [
+        f"**Faults survived**, each by a real job on a real broker with real workers, {found['cpus']} cores, {found['date']}. "
+        "Recovery: seconds from the fault, or from its end where it lasts, until every batch that it struck is committed. "
+        "Bytes: manifest and shards against an undisturbed job's.",
+        "",
+        *table(head, rows),
+        "",
+        *[f"{remark}." for remark in found["remarks"]],
+    ]
+
+
 def main() -> None:
     """Render every results file that is there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -222,7 +250,7 @@ def main() -> None:
     parser.add_argument("--readme", type=Path, default=README)
     arguments = parser.parse_args()
     lines: list[str] = []
-    for section in (end_to_end, engines, startup, dispatch):
+    for section in (end_to_end, engines, startup, dispatch, faults):
         file = arguments.results / f"{section.__name__}.json"
         if file.exists():
             lines += [*section(json.loads(file.read_text())), ""]

@@ -22,8 +22,11 @@ from tokenmill.report import render
 
 #: Seconds from one look to the next, unless the look itself takes longer.
 TICK = 0.2
-#: A batch whose sighting stands still this long has lost its worker: those beat every second.
-STALE = 20.0
+#: A batch whose sighting stands still for so many seconds has lost its worker: those beat every second. If it has not, the copy
+#: meets its lease.
+STALE = 10.0
+#: Seconds between two looks for what others have done to the job.
+HEARING = 1.0
 #: Batches sent ahead of the workers: this many, and two for each one that runs.
 AHEAD = 16
 
@@ -57,6 +60,10 @@ class Dispatcher:
         self._pace = Pace()
         self._leading = False
         self._disabled: dict[str, DisabledEngine] = {}
+        #: Whether an engine may have been found wrong since the last look.
+        self._doubtful = True
+        #: When somebody else was last given a hearing, by the monotonic clock.
+        self._heard = float("-inf")
         #: How the job ended; None while it runs.
         self.outcome: Outcome | None = None
 
@@ -66,12 +73,8 @@ class Dispatcher:
         Raises JobError when the job must stop, TransientError when storage or broker are away: then tick again later.
         """
         try:
-            if self._ledger.is_sealed():
-                self.outcome = Outcome.SEALED
-                return observe(self._tally, {}, self._pace)
-            if self._ledger.is_cancelled():
-                self._queue.clear(self._job.job_id)
-                self.outcome = Outcome.CANCELLED
+            self._hear()
+            if self.outcome is not None:
                 return observe(self._tally, {}, self._pace)
             if not self._queue.lead(self._job.job_id):
                 self._leading = False
@@ -79,14 +82,27 @@ class Dispatcher:
             if not self._leading:
                 self._take_over()
             sightings = self._queue.sightings(self._job.job_id)
-            self._distrust()
             self._look(sightings)
+            if self._doubtful:
+                self._distrust()
             self._check()
             if not self._send() and not self._under_way:
                 self._end()
         except redis.RedisError as error:
+            self._leading = False  # nobody could be seen meanwhile: all sightings are looked at anew
             raise TransientError(f"the broker is away: {error}") from error
         return self._progress(sightings)
+
+    def _hear(self) -> None:
+        """Has somebody else ended the job? Asked once a second: where storage is far, each question takes its time."""
+        if time.monotonic() - self._heard < HEARING:
+            return
+        self._heard = time.monotonic()
+        if not self._leading and self._ledger.is_sealed():  # who leads knows
+            self.outcome = Outcome.SEALED
+        elif self._ledger.is_cancelled():
+            self._queue.clear(self._job.job_id)
+            self.outcome = Outcome.CANCELLED
 
     def _take_over(self) -> None:
         """Learn from the ledger what is done and from Redis what is under way."""
@@ -120,6 +136,7 @@ class Dispatcher:
         """Ask the ledger what became of a batch: done, parked, or lost and to be sent again."""
         del self._under_way[index]
         entry = self._ledger.entry(index)
+        self._doubtful = self._doubtful or (entry is not None and entry.run.engine_name != self._job.engine.name)
         if entry is not None and entry.run.engine_name in self._disabled:  # it was under way when the engine was found wrong
             self._ledger.revoke(index)
             entry = None
@@ -131,7 +148,11 @@ class Dispatcher:
             self._lost.append(self._ledger.batch(index))
 
     def _distrust(self) -> None:
-        """Take back every batch done by an engine that was found wrong since: its other ids may be wrong too."""
+        """Take back every batch done by an engine that was found wrong since: its other ids may be wrong too.
+
+        Whoever finds an engine wrong does that batch again with another one: until an entry says so there is no need to look.
+        """
+        self._doubtful = False
         disabled = self._ledger.disabled_engines()
         if disabled == self._disabled:
             return
@@ -175,7 +196,8 @@ class Dispatcher:
     def _end(self) -> None:
         """Everything is done or parked: seal, unless something is parked."""
         if self._ledger.disabled_engines() != self._disabled:
-            return  # found wrong since this tick began, and before the last batch was committed: the next tick sees to it
+            self._doubtful = True  # the next tick sees to it
+            return
         if self._parked:
             self.outcome = Outcome.PARKED
             return

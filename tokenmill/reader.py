@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tokenmill import storage
 from tokenmill.errors import JobError
+from tokenmill.job import FileDigest
 from tokenmill.ledger import Ledger
 from tokenmill.shards import READERS, ShardReader
 from tokenmill.tokenizers import Model
@@ -23,8 +24,13 @@ from tokenmill.tokenizers import Model
 class TokenDataset:
     """All documents of a sealed output, in source order. Opening checks that every shard file is there and whole in size."""
 
-    def __init__(self, output: str) -> None:
-        """Raises JobError if the output is not sealed, or a file is missing or of another size than the manifest says."""
+    def __init__(self, output: str, *, hashes: bool = False) -> None:
+        """
+        Args:
+            hashes: read every file once and compare its sha256 too; finds a flipped byte, at about 1 GB/s.
+
+        Raises JobError if the output is not sealed, or a file is missing or not what the manifest says.
+        """
         self._ledger = Ledger(output)
         manifest = self._ledger.manifest()
         if manifest is None:
@@ -32,12 +38,22 @@ class TokenDataset:
         self.manifest = manifest
         for shard in manifest.shards:
             for file in shard.files:
-                found = storage.status(self._ledger.url(file.path))
-                if found is None or found.size != file.bytes:
-                    what = "missing" if found is None else f"{found.size} bytes long, the manifest says {file.bytes}"
-                    raise JobError(f"{self._ledger.url(file.path)} is {what}. Run: tokenmill verify {output}")
+                self._check(file, hashes)
         self._ends = list(accumulate(shard.documents for shard in manifest.shards))
         self._open: dict[int, ShardReader] = {}
+
+    def _check(self, file: FileDigest, hashes: bool) -> None:
+        url = self._ledger.url(file.path)
+        found = storage.status(url)
+        if found is None:
+            wrong = "is missing"
+        elif found.size != file.bytes:
+            wrong = f"is {found.size} bytes long, the manifest says {file.bytes}"
+        elif hashes and storage.digest(url, file.path).sha256 != file.sha256:
+            wrong = "has changed since the job was sealed"
+        else:
+            return
+        raise JobError(f"{url} {wrong}. Run: tokenmill verify {self._ledger.output}")
 
     def __len__(self) -> int:
         return self.manifest.documents

@@ -15,9 +15,8 @@ from celery.utils.log import get_task_logger
 
 from tokenmill import storage
 from tokenmill.broker import KEY_SECONDS, BatchMessage, sightings_key
-from tokenmill.errors import BatchError, JobError, UsageError
+from tokenmill.errors import UsageError
 from tokenmill.job import Batch
-from tokenmill.ledger import Ledger
 from tokenmill.settings import Settings
 from workers.connection import broker_client
 
@@ -53,16 +52,6 @@ def refused(why: str) -> str:
     """Note in the log that a message was refused; returns what Flower shows of it."""
     log.error("a message is refused: %s", why)
     return f"refused: {why}"
-
-
-def not_wanted(ledger: Ledger, job_id: str, batch: int) -> str | None:
-    """Why a batch of an admitted output is not to be done; None if it is. Raises TransientError if storage is away."""
-    try:
-        if not ledger.has_job() or (job := ledger.job()).job_id != job_id:
-            return f"{ledger.output} is gone or another job's"
-    except (JobError, BatchError) as error:
-        return str(error)
-    return None if batch < job.batches else f"the job has {job.batches:,} batches"
 
 
 def admit_sources(planned: Batch) -> None:

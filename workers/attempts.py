@@ -44,6 +44,7 @@ class Attempts:
             if at is not None:  # nobody took the note away: the attempt before did not come to its end
                 self._known.append((_place(json.loads(at)), Cause((cause or b"killed").decode())))
             self._remember()
+            self.note(None)
         except (redis.RedisError, ValueError):
             pass
         self.deaths = Deaths.of(self._known)
@@ -89,8 +90,7 @@ class Attempts:
     def _remember(self) -> None:
         with self._client.pipeline() as pipe:
             pipe.hset(self._key, self._deaths, json.dumps([[_as_json(place), cause] for place, cause in self._known]))
-            pipe.hset(self._key, self._at, "null")
-            pipe.hdel(self._key, self._cause)
+            pipe.hdel(self._key, self._at, self._cause)
             pipe.execute()
 
 

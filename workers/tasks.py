@@ -1,6 +1,7 @@
 """The one task: decode the message, run the pipeline, sort what goes wrong into wait, park or stop."""
 
 import random
+import time
 import traceback
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,7 +20,7 @@ from tokenmill.meter import Meter
 from tokenmill.pipeline import Abandoned, run_batch
 from tokenmill.poison import Cause
 from tokenmill.settings import Settings
-from workers.admission import admit_sources, admitted, not_wanted
+from workers.admission import admit_sources, admitted, refused
 from workers.app import app
 from workers.attempts import Attempts
 from workers.connection import broker_client
@@ -30,6 +31,8 @@ log = get_task_logger(__name__)
 
 #: Longest pause between two tries at something transient, in seconds.
 LONGEST_PAUSE = 30.0
+#: How a batch ends whose output is not there, and how long the process then takes no other, in seconds.
+UNSEEN, UNSEEN_PAUSE = "left: its output is not there", 10.0
 
 
 @app.task(name=TASK, bind=True)
@@ -65,6 +68,9 @@ def encode_batch(task: Task, job_id: str, output: str, batch: int) -> str:
                     return f"left: {why}"
                 pause = min(2 * pause, LONGEST_PAUSE)
         attempts.forget()
+    if ending == UNSEEN:
+        # The batch is out of our hands by now. A host that lacks the storage must not be the quickest to take all the others.
+        time.sleep(UNSEEN_PAUSE)
     return ending
 
 
@@ -73,9 +79,15 @@ def commit_or_park(job_id: str, ledger: Ledger, batch: int, heartbeat: Heartbeat
 
     Raises TransientError when it is worth waiting, MemoryError and Abandoned as they come.
     """
-    if (why := not_wanted(ledger, job_id, batch)) is not None:
-        log.warning("batch %06d of job %s is not wanted: %s", batch, job_id, why)
-        return f"not wanted: {why}"
+    try:
+        job = ledger.job() if ledger.has_job() else None
+    except (JobError, BatchError) as error:
+        return refused(str(error))
+    if job is None or job.job_id != job_id:
+        log.warning("batch %06d is left: %s holds no job %s. Does this host see the storage?", batch, ledger.output, job_id)
+        return UNSEEN
+    if batch >= job.batches:
+        return refused(f"it is for batch {batch:06d}, and the job has {job.batches:,} batches.")
     if ledger.entry(batch) is not None:
         return "was done already"
     if ledger.is_cancelled():

@@ -4,7 +4,9 @@
 """
 
 import json
+import os
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 
@@ -22,6 +24,8 @@ class Fault:
     recovery: float | None
     #: Whether manifest and shards are those of the undisturbed job, byte by byte.
     same_bytes: bool
+    #: Attempts until the batch was committed, where one document was at fault.
+    attempts: int | None = None
 
     @property
     def lost(self) -> int:
@@ -34,16 +38,28 @@ class Ledger:
     """All faults of a session."""
 
     faults: list[Fault] = field(default_factory=list)
+    #: Sentences below the table.
+    remarks: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """As a table."""
-        head = f"{'fault':58} {'times':>5} {'in':>7} {'out':>7} {'rejected':>8} {'lost':>5} {'recovery s':>10}  bytes"
-        return [head] + [
-            f"{one.name:58} {one.times:5} {one.documents_in:7,} {one.documents_out:7,} {one.rejected:8} {one.lost:5} "
-            f"{'' if one.recovery is None else f'{one.recovery:.1f}':>10}  {'same' if one.same_bytes else 'as expected'}"
-            for one in self.faults
-        ]
+        columns = f"{'times':>5} {'in':>7} {'out':>7} {'rejected':>8} {'lost':>5} {'recovery s':>10} {'attempts':>8}  bytes"
+        return [f"{'fault':58} {columns}", *map(_line, self.faults), *self.remarks]
 
     def write(self, path: Path) -> None:
         """As JSON."""
-        path.write_text(json.dumps([{**asdict(one), "lost": one.lost} for one in self.faults], indent=1) + "\n")
+        found = {
+            "date": f"{datetime.now(UTC):%Y-%m-%d}",
+            "cpus": len(os.sched_getaffinity(0)),
+            "faults": [{**asdict(one), "lost": one.lost} for one in self.faults],
+            "remarks": self.remarks,
+        }
+        path.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def _line(fault: Fault) -> str:
+    recovery = "" if fault.recovery is None else f"{fault.recovery:.1f}"
+    return (
+        f"{fault.name:58} {fault.times:5} {fault.documents_in:7,} {fault.documents_out:7,} {fault.rejected:8} {fault.lost:5} "
+        f"{recovery:>10} {fault.attempts or '':>8}  {'same' if fault.same_bytes else 'its own'}"
+    )

@@ -3,6 +3,7 @@
 Law 2, 3, 4 and 6 at once: the manifest of the disturbed job has the same digest, its shards are the same bytes, its sums close.
 """
 
+import contextlib
 import json
 import os
 import random
@@ -371,6 +372,34 @@ def test_every_message_comes_twice(trial: Trial) -> None:
 
 
 # -- sources and disk ------------------------------------------------------------------------------------------------
+
+
+def test_the_disk_is_full_and_freed_again(trial: Trial) -> None:
+    """The worker says what it waits for, and goes on by itself when there is room."""
+    trial.output.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", trial.output]
+    mounted = subprocess.run(mount, capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("mounting a small file system needs root")
+    try:
+        alpha = trial.cluster.worker("alpha")
+        trial.submit()
+        trial.begun()
+        with (trial.output / "ballast").open("wb", buffering=0) as ballast, contextlib.suppress(OSError):
+            while True:
+                ballast.write(b"x" * 4096)
+
+        def waits() -> bool:
+            return any("No space left on device" in one["waiting_for"] for one in trial.cluster.running().values())
+
+        trial.wait_until(waits, "the worker's word")
+        struck = set(trial.cluster.running())
+        (trial.output / "ballast").unlink()
+        trial.recovered(struck, 45, time.monotonic())
+        trial.sealed("disk full, and freed again")
+        assert alpha.poll() is None
+    finally:
+        subprocess.run(["umount", "--lazy", trial.output], check=True)
 
 
 def _appended(path: Path) -> None:

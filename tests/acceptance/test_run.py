@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.conftest import BIN, JOB, Run, contents
+from tokenmill.errors import JobError
+from tokenmill.reader import TokenDataset
 
 CHECK = Path(__file__).with_name("independent_check.py")
 
@@ -151,10 +153,14 @@ def test_a_flipped_byte_and_a_missing_file_are_found(tokenmill: Run, corpus: Pat
     found = tokenmill("verify", "out")
     assert found.returncode == 1
     assert "shards/000000.bin has changed" in found.stdout
+    with pytest.raises(JobError, match=r"000000.bin has changed since the job was sealed"):
+        TokenDataset(str(tmp_path / "out"), hashes=True)
     shard.write_bytes(good[:-4])
     found = tokenmill("verify", "out")
     assert found.returncode == 1
     assert "the manifest says" in found.stderr
+    with pytest.raises(JobError, match="the manifest says"):
+        TokenDataset(str(tmp_path / "out"))
     shard.write_bytes(good)
     assert tokenmill("verify", "out").returncode == 0
     manifest = tmp_path / "out/manifest.json"
