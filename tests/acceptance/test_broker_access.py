@@ -107,6 +107,8 @@ def test_a_user_with_few_rights_does_a_whole_job(
     wait_until(lambda: "documents" in flower.page("/api/tasks"), "how the batches ended, in Flower")
     for log in ("alpha", "dispatch", "flower"):
         assert "permission" not in cluster.log(log).lower()
+    # much of what a broker refuses is borne in silence, but counted there
+    assert "errorstat_NOPERM" not in cluster.client.info("errorstats")
     for command in SERVER + OTHERS + SCRIPTS:
         with pytest.raises(redis.exceptions.ResponseError, match=r"[Nn]o permission"):
             cluster.client.execute_command(*command.split(" "))
@@ -130,6 +132,7 @@ def test_a_worker_with_few_rights_gives_its_work_back(
     cluster.worker("beta")
     wait_until(lambda: follow.poll() is not None, "the seal")
     assert follow.returncode == 0, cluster.log("follow")
+    assert "errorstat_NOPERM" not in cluster.client.info("errorstats")
 
 
 # -- TLS -------------------------------------------------------------------------------------------------------------------
