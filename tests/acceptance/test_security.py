@@ -143,10 +143,11 @@ def test_a_message_reaches_nothing_outside_the_roots(
 
 
 def test_a_submit_outside_the_roots_is_refused_at_once(tokenmill: Run, corpus: Path, tmp_path: Path) -> None:
-    for where, roots in [("out", corpus), (corpus / "out", tmp_path)]:
-        done = tokenmill("run", corpus, *QUICK, where, TOKENMILL_ROOTS=str(roots))
+    source = corpus / "part-0.jsonl"
+    for roots, refused in [(corpus, tmp_path / "out"), (tmp_path, source)]:
+        done = tokenmill("run", source, *QUICK, "out", TOKENMILL_ROOTS=str(roots))
         assert done.returncode == 2
-        assert "lies below none of TOKENMILL_ROOTS=" in done.stderr
+        assert f"'{refused}' lies below none of TOKENMILL_ROOTS=" in done.stderr
         assert not (tmp_path / "out").exists()
 
 
