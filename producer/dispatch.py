@@ -183,7 +183,7 @@ class Dispatcher:
 
     def _send(self) -> bool:
         """Fill the window; False when there is nothing left to send."""
-        running = sum(seen.sighting.state != "sent" for seen in self._under_way.values())
+        running = sum(seen.sighting.state not in ("sent", "refused") for seen in self._under_way.values())
         while len(self._under_way) < AHEAD + 2 * running:
             batch = self._lost.pop() if self._lost else next(self._todo, None)
             if batch is None:

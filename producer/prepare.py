@@ -71,6 +71,9 @@ def draft(request: Request) -> tuple[JobSpec, tokenizers.TokenizerFiles, Corpus]
     """Turn a request into a spec, its tokenizer and its corpus. Raises UsageError for all that can be seen to be wrong."""
     sources = tuple(absolute(source) for source in request.sources)
     corpus = collect(sources)
+    roots = Settings.from_environment().roots
+    for file in corpus.files:
+        roots.admit(file.url)  # a worker would refuse it
     files = _from_hub_before(request) or tokenizers.resolve(request.tokenizer)
     eos, bos = tokenizers.settle(files, request.eos_token, request.bos_token)
     fitting = dtype_for(files.ref.vocab_size)
@@ -119,6 +122,7 @@ def prepare(request: Request) -> Prepared:
     """
     spec, files, corpus = draft(request)
     ledger = Ledger(request.output)
+    Settings.from_environment().roots.admit(ledger.output)
     if ledger.is_strange():
         raise UsageError(f"{ledger.output} is not empty and holds no tokenmill job. Choose another --output.")
     job = _taken_up(request, spec, files, corpus, ledger) if ledger.has_job() else _new(request, spec, files, corpus, ledger)

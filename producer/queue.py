@@ -43,7 +43,7 @@ RENEW = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('expire
 class Sighting:
     """The last sign of life of a batch that is under way."""
 
-    #: "sent", "running" or "waiting"
+    #: "sent", "running", "waiting" or "refused"
     state: str
     worker: str = ""
     seconds: float = 0.0

@@ -15,6 +15,7 @@ from tokenmill import storage
 from tokenmill.errors import TokenmillError, TransientError
 from tokenmill.job import Job, Record
 from tokenmill.ledger import Ledger
+from tokenmill.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ def _ended(name: str, url: str, dispatchers: dict[str, Dispatcher], queue: Batch
     try:
         if name not in dispatchers:
             pointer = JobPointer.from_json(storage.read(url), url)
+            Settings.from_environment().roots.admit(pointer.output)
             dispatchers[name] = Dispatcher(Ledger(pointer.output), queue)
             log.info("%s: %s", pointer.job_id, pointer.output)
         _tick(dispatchers[name], name.removesuffix(".json"))

@@ -1,14 +1,18 @@
 """What producer and workers agree on about the broker: names, the message, and how to speak to Redis.
 
 Pure data: this file imports neither Celery nor Redis. The two programs never import each other; a `BatchMessage` and the
-keys below are all that passes between them, and no document text ever does (law 5).
+keys below are all that passes between them, and no document text ever does (law 5). Always holds: a `BatchMessage` is well
+formed, whoever wrote it; an address that was `checked` proves who the broker is before it is told a password.
 """
 
+import ipaddress
+import re
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from tokenmill.errors import UsageError
+from tokenmill.roots import shown
 
 #: The one task there is. Renaming it strands the messages that are under way.
 TASK = "encode_batch"
@@ -33,6 +37,12 @@ TRANSPORT_OPTIONS: dict[str, Any] = {
 }
 
 
+#: What a job is called: it stands in Redis keys and file names.
+JOB_ID = r"[0-9a-f]{16}"
+#: A plan of more batches would take 80 GB; the number stands in Redis keys and file names too.
+MOST_BATCHES = 10**10
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchMessage:
     """What a worker is told: where the ledger is and which batch to do. The rest it reads from the ledger."""
@@ -40,6 +50,15 @@ class BatchMessage:
     job_id: str
     output: str
     batch: int
+
+    def __post_init__(self) -> None:
+        """Raises UsageError if this is no message that a producer of ours writes."""
+        if not isinstance(self.job_id, str) or not re.fullmatch(JOB_ID, self.job_id):
+            raise UsageError(f"{shown(self.job_id)} names no job.")
+        if not isinstance(self.output, str):
+            raise UsageError(f"{shown(self.output)} names no output folder.")
+        if type(self.batch) is not int or not 0 <= self.batch < MOST_BATCHES:  # True is an int too
+            raise UsageError(f"{shown(self.batch)} numbers no batch.")
 
     @property
     def task_id(self) -> str:
@@ -75,6 +94,51 @@ def lead_key(job_id: str) -> str:
 KEY_SECONDS = 7 * 24 * 3600
 
 
+def checked(broker: str, *, plain: bool) -> str:
+    """The broker's URL, found fit for use, with the server's certificate demanded.
+
+    Args:
+        plain: whether a broker on another host may be spoken to unencrypted, or without knowing who it is.
+
+    Raises UsageError. It never repeats the URL: where one is malformed, nobody knows which part of it is the password.
+    """
+    if not broker.startswith(("redis://", "rediss://", "redis+socket://")):
+        raise UsageError("TOKENMILL_BROKER is no URL of a broker: it begins with redis://, rediss:// or redis+socket://.")
+    try:
+        parts = urlsplit(broker)
+        host, asked, _ = parts.hostname, parse_qs(parts.query), parts.port
+        misplaced = parts.fragment or "@" in parts.path + parts.query or {"username", "password"} & asked.keys()
+    except ValueError:
+        misplaced = True
+    if misplaced or ";" in broker:
+        raise UsageError(
+            "TOKENMILL_BROKER can be read in more than one way, or in none. Write one redis://USER:PASSWORD@HOST:PORT/0, "
+            "and in the password %2F for /, %3F for ?, %23 for #, %40 for @, %3A for :, %3B for ; and %5B for [."
+        )
+    if plain or parts.scheme == "redis+socket" or (parts.scheme == "redis" and _is_here(host)):
+        return broker
+    if parts.scheme == "redis":
+        raise UsageError(
+            f"TOKENMILL_BROKER is redis:// on another host, {host}: its password would travel unencrypted. Use rediss://, "
+            f"or set TOKENMILL_PLAIN_BROKER=1 where the network between them is yours alone."
+        )
+    if asked.get("ssl_cert_reqs", ["required"]) != ["required"] or asked.get("ssl_check_hostname", ["true"]) != ["true"]:
+        raise UsageError(
+            "TOKENMILL_BROKER asks for TLS without knowing who answers. Use ssl_cert_reqs=required, with ssl_ca_certs=FILE "
+            "for a CA of your own, and leave ssl_check_hostname out; or set TOKENMILL_PLAIN_BROKER=1."
+        )
+    # without it kombu 5.7 takes any certificate at all ("defaulting to insecure SSL behaviour")
+    return broker if "ssl_cert_reqs" in asked else f"{broker}{'&' if parts.query else '?'}ssl_cert_reqs=required"
+
+
+def _is_here(host: str | None) -> bool:
+    """Whether a host is this one; without a name it is."""
+    try:
+        return ipaddress.ip_address(host or "127.0.0.1").is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def client_url(broker: str) -> str:
     """The broker's URL as redis-py reads it; Celery's `redis+socket://` is redis-py's `unix://`."""
     scheme = urlsplit(broker).scheme
@@ -89,5 +153,7 @@ def client_url(broker: str) -> str:
 
 def without_password(broker: str) -> str:
     """The broker's URL as it may be shown."""
-    parts = urlsplit(broker)
-    return broker.replace(f":{parts.password}@", ":…@", 1) if parts.password else broker
+    scheme, _, rest = broker.partition("://")
+    login, at, host = rest.rpartition("@")
+    user, colon, _ = login.partition(":")
+    return f"{scheme}://{user}{colon}{'…' if colon else ''}{at}{host}"

@@ -7,11 +7,13 @@ Always holds: `JobSpec` and the sources decide every byte of the shards and of t
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from tokenmill.broker import JOB_ID
 from tokenmill.errors import JobError
+from tokenmill.roots import leads_out
 
 VERSION: Literal[1] = 1
 
@@ -81,23 +83,35 @@ class FileDigest(Record):
     sha256: str
 
 
+def _stays_inside(file: FileDigest) -> FileDigest:
+    if leads_out(file.path):
+        raise ValueError("its path does not stay inside the output folder")
+    return file
+
+
+#: A file that a record from a stranger's folder names: whoever joins its path to the output stays inside of it.
+OutputFile = Annotated[FileDigest, AfterValidator(_stays_inside)]
+#: What becomes part of a file name.
+PlainName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+
+
 class TokenizerRef(Record):
     """Which tokenizer decides the ids: content, not name."""
 
     name: str
     #: Commit of a hub tokenizer, version of a package; None for files.
     revision: str | None
-    #: sha256 of the tokenizer.json that decides the ids.
-    sha256: str
+    #: sha256 of the tokenizer.json that decides the ids; names a folder of the cache.
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     #: Largest id + 1, added tokens included.
     vocab_size: int
-    files: tuple[FileDigest, ...]
+    files: tuple[OutputFile, ...]
 
 
 class EngineChoice(Record):
     """Which engine encodes this job, and why."""
 
-    name: str
+    name: PlainName
     version: str
     reason: str
 
@@ -106,7 +120,7 @@ class Job(Record):
     """`job.json`: a spec bound to one state of its sources and one tokenizer."""
 
     version: Literal[1] = VERSION
-    job_id: str
+    job_id: str = Field(pattern=f"^{JOB_ID}$")
     #: Short name for people; shown in Flower.
     name: str
     spec: JobSpec
@@ -119,7 +133,7 @@ class Job(Record):
     source_bytes: int
     batches: int
     #: What `plan.parquet` has to hold.
-    plan: FileDigest
+    plan: OutputFile
     #: Largest share of damaged documents with which the job may still be sealed.
     max_rejected: float = Field(ge=0, le=1)
     engine: EngineChoice
@@ -234,7 +248,7 @@ class ShardEntry(Record):
     job_id: str
     index: int
     counts: Counts
-    files: tuple[FileDigest, ...]
+    files: tuple[OutputFile, ...]
     run: Run
 
 
@@ -243,7 +257,7 @@ class DisabledEngine(Record):
 
     version: Literal[1] = VERSION
     job_id: str
-    engine: str
+    engine: PlainName
     engine_version: str
     batch: int
     worker: str

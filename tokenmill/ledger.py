@@ -71,7 +71,10 @@ class Ledger:
         """
         for file in job.tokenizer.files:
             if not self._holds(file):
-                storage.put(self.url(file.path), files[file.path.removeprefix("tokenizer/")])
+                content = files.get(file.path.removeprefix("tokenizer/"))
+                if content is None:
+                    raise JobError(f"{self.url('job.json')} was changed: its tokenizer has no file {file.path}.")
+                storage.put(self.url(file.path), content)
         if not self._holds(job.plan):
             storage.put(self.url(job.plan.path), plan())
 

@@ -8,7 +8,7 @@ determines stands in it (law 2).
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, Literal, Self
 
-from tokenmill.job import VERSION, Counts, FileDigest, Job, Record, ShardEntry, SpecialTokens, TokenizerRef
+from tokenmill.job import VERSION, Counts, Job, OutputFile, Record, ShardEntry, SpecialTokens, TokenizerRef
 
 #: Where the totals end and the table begins. No string of a JSON file can hold it, since a line break in one is escaped.
 TABLE = b',\n  "shards": ['
@@ -18,7 +18,7 @@ class Shard(Record):
     """One row of the manifest's shard table."""
 
     index: int
-    files: tuple[FileDigest, ...]
+    files: tuple[OutputFile, ...]
     tokens: int
     documents: int
     rejected: int

@@ -7,15 +7,21 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from tokenmill.broker import checked
 from tokenmill.errors import UsageError
+from tokenmill.roots import VARIABLE as ROOTS
+from tokenmill.roots import Roots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What the host, not the job, decides."""
 
-    #: URL of the Redis or Valkey that carries the batches (TOKENMILL_BROKER); None where a private one is to be started.
+    #: URL of the Redis or Valkey that carries the batches (TOKENMILL_BROKER); None where a private one is to be started. One
+    #: on another host has to be rediss://, unless TOKENMILL_PLAIN_BROKER=1 says that the network between them is safe.
     broker: str | None
+    #: Where sources and outputs have to lie (TOKENMILL_ROOTS, comma-separated folders and URLs); without it, anywhere.
+    roots: Roots
     #: Folder, or s3:// URL, with the pointers to all submitted jobs, `jobs/<job_id>.json` (TOKENMILL_HOME).
     home: str
     #: Folder where this host keeps tokenizers by sha256 (TOKENMILL_CACHE).
@@ -29,10 +35,12 @@ class Settings:
 
     @classmethod
     def from_environment(cls) -> "Settings":
-        """Read the variables named above, with defaults below the user's home."""
+        """Read the variables named above, with defaults below the user's home. Raises UsageError if one makes no sense."""
         environment = os.environ
+        broker, plain = environment.get("TOKENMILL_BROKER"), _yes("TOKENMILL_PLAIN_BROKER")
         return cls(
-            broker=environment.get("TOKENMILL_BROKER") or None,
+            broker=checked(broker, plain=plain) if broker else None,
+            roots=Roots.named(environment.get(ROOTS, "")),
             home=environment.get("TOKENMILL_HOME") or str(Path.home() / ".tokenmill"),
             cache=Path(environment.get("TOKENMILL_CACHE") or Path.home() / ".cache" / "tokenmill"),
             stuck_seconds=_seconds("TOKENMILL_STUCK_SECONDS", 300),
@@ -49,6 +57,13 @@ def _seconds(variable: str, default: float) -> float:
     if seconds < 0:
         raise UsageError(f"{variable} is {given!r}; give a number of seconds.")
     return seconds
+
+
+def _yes(variable: str) -> bool:
+    given = os.environ.get(variable, "")
+    if given not in ("", "0", "1"):
+        raise UsageError(f"{variable} is {given!r}; give 1 for yes, or 0.")
+    return given == "1"
 
 
 def child_environment(*, broker: str) -> dict[str, str]:

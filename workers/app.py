@@ -30,6 +30,8 @@ def configuration() -> dict[str, Any]:
         # No code in messages: a pickled one was executed when pickle was allowed.
         "task_serializer": "json",
         "accept_content": ["json"],
+        # What is none of our messages is dropped before it can end the worker.
+        "worker_consumer": "workers.consumer:Consumer",
         # What is done stands in the ledger; results lied across a broker restart (2 of 4 recorded as failed).
         "task_ignore_result": True,
         # Acknowledge after the work, or a killed worker takes its batches along (2 of 8 lost).

@@ -18,6 +18,7 @@ from typing import Annotated
 import typer
 
 from tokenmill.broker import without_password
+from tokenmill.errors import UsageError
 from tokenmill.process import die_with_parent
 from tokenmill.settings import Settings, child_environment
 
@@ -39,13 +40,16 @@ def main(
 ) -> None:
     """Run this host's workers on the broker that TOKENMILL_BROKER names, until SIGTERM or Ctrl-C.
 
-    Example: TOKENMILL_BROKER=redis://:secret@10.0.0.1:6379/0 tokenmill-worker --cpus 8
+    Example: TOKENMILL_BROKER=rediss://tokenmill:secret@broker.example:6379/0 tokenmill-worker --cpus 8
     """
-    settings = Settings.from_environment()
-    broker = settings.broker
-    if broker is None:
-        typer.echo("tokenmill-worker: TOKENMILL_BROKER is not set. Give the URL of your Redis or Valkey.", err=True)
-        raise typer.Exit(2)
+    try:
+        settings = Settings.from_environment()
+        broker = settings.broker
+        if broker is None:
+            raise UsageError("TOKENMILL_BROKER is not set. Give the URL of your Redis or Valkey.")
+    except UsageError as error:
+        typer.echo(f"tokenmill-worker: {error}", err=True)
+        raise typer.Exit(2) from None
     processes = cpus or len(os.sched_getaffinity(0))
     typer.echo(f"tokenmill-worker: {processes} processes on {without_password(broker)}", err=True)
     environment = child_environment(broker=broker)

@@ -4,17 +4,14 @@ import random
 import time
 import traceback
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 
-import redis
 from billiard import current_process
 from celery import Task
 from celery.utils.log import get_task_logger
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from tokenmill import tokenizers
-from tokenmill.broker import SOCKET_OPTIONS, TASK, client_url
+from tokenmill.broker import TASK
 from tokenmill.engines import Encoder, trusted
 from tokenmill.errors import BatchError, JobError, TokenmillError, TransientError
 from tokenmill.job import Job, ParkedBatch
@@ -23,8 +20,10 @@ from tokenmill.meter import Meter
 from tokenmill.pipeline import Abandoned, run_batch
 from tokenmill.poison import Cause
 from tokenmill.settings import Settings
+from workers.admission import admit_sources, admitted, refused
 from workers.app import app
 from workers.attempts import Attempts
+from workers.connection import broker_client
 from workers.heartbeat import Heartbeat
 from workers.lease import Lease
 
@@ -37,6 +36,7 @@ UNSEEN, UNSEEN_PAUSE = "left: its output is not there", 10.0
 
 
 @app.task(name=TASK, bind=True)
+@admitted
 def encode_batch(task: Task, job_id: str, output: str, batch: int) -> str:
     """Encode one batch of one job; however this ends, the batch is then committed, parked, another worker's, or not wanted.
 
@@ -79,9 +79,15 @@ def commit_or_park(job_id: str, ledger: Ledger, batch: int, heartbeat: Heartbeat
 
     Raises TransientError when it is worth waiting, MemoryError and Abandoned as they come.
     """
-    if not ledger.has_job() or ledger.job().job_id != job_id:
+    try:
+        job = ledger.job() if ledger.has_job() else None
+    except (JobError, BatchError) as error:
+        return refused(str(error))
+    if job is None or job.job_id != job_id:
         log.warning("batch %06d is left: %s holds no job %s. Does this host see the storage?", batch, ledger.output, job_id)
         return UNSEEN
+    if batch >= job.batches:
+        return refused(f"it is for batch {batch:06d}, and the job has {job.batches:,} batches.")
     if ledger.entry(batch) is not None:
         return "was done already"
     if ledger.is_cancelled():
@@ -93,6 +99,7 @@ def commit_or_park(job_id: str, ledger: Ledger, batch: int, heartbeat: Heartbeat
             raise BatchError(f"{hopeless}. Look into the workers' logs; `tokenmill retry` takes it up again.")
         work = prepared(job_id, ledger.output)
         planned, meter = work.ledger.batch(batch), Meter()
+        admit_sources(planned)
         heartbeat.watch(meter, planned.bytes)
         entry = run_batch(
             work.job, planned, work.encoder, work.ledger, meter, heartbeat, worker=worker, attempt=attempts.number
@@ -149,10 +156,3 @@ def warm(output: str) -> None:
         encoder = prepared(job.job_id, output).encoder
         encoder.load()
         encoder.reference.load()
-
-
-@cache
-def broker_client() -> redis.Redis:
-    """This process's own connection, for bookkeeping."""
-    # redis-py would try again for seconds by itself; the work must not wait for bookkeeping
-    return redis.Redis.from_url(client_url(app.conf.broker_url), retry=Retry(NoBackoff(), 0), **SOCKET_OPTIONS)

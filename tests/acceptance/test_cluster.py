@@ -1,6 +1,5 @@
 """A cluster by hand: a broker on a port, workers in processes of their own, a dispatcher service, Flower."""
 
-import base64
 import json
 import os
 import signal
@@ -123,17 +122,3 @@ def test_submit_without_a_broker_says_what_to_do(tokenmill: Run, corpus: Path) -
     assert away.returncode == 1
     assert "no broker answers" in away.stderr
     assert "secret" not in away.stderr
-
-
-def test_secrets_stand_in_no_argument_list_and_no_file(cluster: Cluster, tokenmill: Run, corpus: Path, tmp_path: Path) -> None:
-    password = base64.b64encode(cluster.broker.encode())  # only to have the plain one in no assertion message
-    secret = base64.b64decode(password).split(b"@")[0].rsplit(b":", 1)[1]
-    worker = cluster.worker("alpha")
-    done = tokenmill("submit", corpus / "part-0.jsonl", *JOB, "--engine", "reference", "--output", "out", "--follow",
-                     TOKENMILL_BROKER=cluster.broker)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    for pid in children(worker.pid):
-        assert secret not in Path(f"/proc/{pid}/cmdline").read_bytes()
-    for path in (tmp_path / "out").rglob("*"):
-        assert path.is_dir() or secret not in path.read_bytes()
-    assert secret not in cluster.log("alpha").encode()

@@ -15,7 +15,10 @@ from tokenmill.manifest import Manifest, Shard, Totals, stream, totals_of
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=8) | st.sampled_from(["\n", ',\n  "shards": [', "}\n", "é\u2028"])
 NUMBER = st.integers(0, 2**62)
-FILES = st.lists(st.builds(FileDigest, path=TEXT, bytes=NUMBER, sha256=TEXT), max_size=2).map(tuple)
+PATH = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"], exclude_characters="/\\"), max_size=8).map(
+    "shards/x{}".format
+)
+FILES = st.lists(st.builds(FileDigest, path=PATH, bytes=NUMBER, sha256=TEXT), max_size=2).map(tuple)
 SHARDS = st.lists(st.builds(Shard, index=NUMBER, files=FILES, tokens=NUMBER, documents=NUMBER, rejected=NUMBER), max_size=4)
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import msgspec
 
+from tokenmill.errors import UsageError
 from tokenmill.job import FileDigest, TokenizerRef
+from tokenmill.roots import leads_out, shown
 from tokenmill.tokenizers.model import Model, parts
 
 #: The file every engine loads; other kinds of vocabulary are converted into it.
@@ -35,7 +37,12 @@ class TokenizerFiles:
 
     @cached_property
     def ref(self) -> TokenizerRef:
-        """The identity that goes into the job: digests of all files, the size of the vocabulary."""
+        """The identity that goes into the job: digests of all files, the size of the vocabulary.
+
+        Raises UsageError if a file's name cannot be taken over into the output.
+        """
+        if strange := next((name for name in self.files if leads_out(name)), None):
+            raise UsageError(f"--tokenizer {self.name}: its file {shown(strange)} needs a plain name. Rename it.")
         digests = tuple(
             FileDigest(path=f"tokenizer/{name}", bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
             for name, data in sorted(self.files.items())

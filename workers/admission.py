@@ -1,0 +1,80 @@
+"""Which messages a worker acts upon: whoever may write to the broker must not thereby read and write what workers can.
+
+Comes in: the arguments of a task, from anybody. Goes out: a well-formed message whose output lies below TOKENMILL_ROOTS, or a
+refusal. Always holds: before a message is admitted nothing is opened, and nothing is written but one line of the log and, where
+the message is at least well formed, a sighting that tells `tokenmill status` why the batch does not move.
+"""
+
+import functools
+import json
+from collections.abc import Callable
+
+import redis
+from celery import Task
+from celery.utils.log import get_task_logger
+
+from tokenmill import storage
+from tokenmill.broker import KEY_SECONDS, BatchMessage, sightings_key
+from tokenmill.errors import UsageError
+from tokenmill.job import Batch
+from tokenmill.settings import Settings
+from workers.connection import broker_client
+
+log = get_task_logger(__name__)
+
+#: What a worker opens below an output folder; each of them could be a link that leads elsewhere.
+OPENED = ("job.json", "plan.parquet", "tokenizer/tokenizer.json", "shards", "entries", "rejected", "parked", "disabled")
+
+
+def admitted(work: Callable[[Task, str, str, int], str]) -> Callable[..., str]:
+    """Give a task only messages that may be acted upon; the others end with one line in the log."""
+
+    @functools.wraps(work)
+    def refuse_or_work(task: Task, *arguments: object, **named: object) -> str:
+        try:
+            message = _message(arguments, named)
+        except UsageError as error:
+            return refused(str(error))
+        try:
+            roots = Settings.from_environment().roots
+            roots.admit(message.output)
+            for place in OPENED:
+                roots.admit(storage.join(message.output, place))
+        except UsageError as error:
+            _tell(task, message, str(error))
+            return refused(str(error))
+        return work(task, *message.arguments())
+
+    return refuse_or_work
+
+
+def refused(why: str) -> str:
+    """Note in the log that a message was refused; returns what Flower shows of it."""
+    log.error("a message is refused: %s", why)
+    return f"refused: {why}"
+
+
+def admit_sources(planned: Batch) -> None:
+    """Raise UsageError if a planned batch would read a file outside of TOKENMILL_ROOTS."""
+    roots = Settings.from_environment().roots
+    for url in dict.fromkeys(span.url for span in planned.spans):
+        roots.admit(url)
+
+
+def _message(arguments: tuple[object, ...], named: dict[str, object]) -> BatchMessage:
+    """The message, if it is one of ours. Raises UsageError."""
+    if len(arguments) != 3 or named:
+        raise UsageError(f"it has {len(arguments)} arguments and {len(named)} named ones; ours have 3 and none.")
+    job_id, output, batch = arguments
+    return BatchMessage(job_id=job_id, output=output, batch=batch)  # type: ignore[arg-type]  # it looks for itself
+
+
+def _tell(task: Task, message: BatchMessage, why: str) -> None:
+    """Leave word for the dispatcher, which shows it and tries again when it has stood still for a while."""
+    sighting = {"state": "refused", "worker": str(task.request.hostname), "waiting_for": f"refused: {why}"}
+    key = sightings_key(message.job_id)
+    try:
+        broker_client().hset(key, str(message.batch), json.dumps(sighting))
+        broker_client().expire(key, KEY_SECONDS)
+    except redis.RedisError:
+        pass  # the log has it
