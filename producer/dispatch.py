@@ -14,7 +14,6 @@ import redis
 
 from producer.progress import Pace, Progress, Tally, observe
 from producer.queue import BatchQueue, Sighting
-from tokenmill import storage
 from tokenmill.errors import JobError, TransientError
 from tokenmill.job import Batch, DisabledEngine, ParkedBatch
 from tokenmill.ledger import Ledger
@@ -88,8 +87,11 @@ class Dispatcher:
             self._check()
             if not self._send() and not self._under_way:
                 self._end()
-        except redis.RedisError as error:
-            self._leading = False  # nobody could be seen meanwhile: all sightings are looked at anew
+        except (redis.RedisError, TransientError) as error:
+            # nobody could be seen meanwhile, and what was begun is half done: everything is looked at anew
+            self._leading, self._doubtful = False, True
+            if isinstance(error, TransientError):
+                raise
             raise TransientError(f"the broker is away: {error}") from error
         return self._progress(sightings)
 
@@ -156,10 +158,10 @@ class Dispatcher:
         disabled = self._ledger.disabled_engines()
         if disabled == self._disabled:
             return
-        self._disabled = disabled
         for entry in self._ledger.entries():
-            if entry.run.engine_name in self._disabled:
+            if entry.run.engine_name in disabled:
                 self._ledger.revoke(entry.index)
+        self._disabled = disabled
         self._tally = Tally(self._ledger)
         self._take_over()
 
@@ -201,9 +203,7 @@ class Dispatcher:
         if self._parked:
             self.outcome = Outcome.PARKED
             return
-        totals = self._ledger.seal(self._job)
-        page = render(self._job, totals, self._ledger.entries())
-        storage.put(self._ledger.url("report.html"), page.encode())
+        self._ledger.seal(self._job, lambda totals: render(self._job, totals, self._ledger.entries()))
         self._queue.clear(self._job.job_id)
         self.outcome = Outcome.SEALED
 

@@ -174,8 +174,11 @@ class Ledger:
         """The manifest; None while the job is not sealed."""
         return self._found(Manifest, "manifest.json")
 
-    def seal(self, job: Job) -> Totals:
-        """Sum up all entries, write the manifest, and sweep away what killed writers left.
+    def seal(self, job: Job, report: Callable[[Totals], str] | None = None) -> Totals:
+        """Sum up all entries, sweep away what killed writers left, and write the manifest, last of all.
+
+        Args:
+            report: makes `report.html`, which is written before: nobody comes back for it once the job is sealed.
 
         Raises JobError if an entry is missing or belongs to another job: then nothing is sealed.
         """
@@ -197,6 +200,8 @@ class Ledger:
             for folder in ("", "shards", "entries", "rejected", "parked"):
                 storage.sweep(self.url(folder))
             totals = totals_of(job, counts)
+            if report is not None:
+                storage.put(self.url("report.html"), report(totals).encode())
             storage.put(self.url("manifest.json"), stream(totals, map(Shard.model_validate_json, rows)))
         return totals
 

@@ -22,6 +22,9 @@ from workers.connection import broker_client
 
 log = get_task_logger(__name__)
 
+#: How the ending of a refused message begins.
+REFUSED = "refused: "
+
 #: What a worker opens below an output folder; each of them could be a link that leads elsewhere.
 OPENED = ("job.json", "plan.parquet", "tokenizer/tokenizer.json", "shards", "entries", "rejected", "parked", "disabled")
 
@@ -51,7 +54,7 @@ def admitted(work: Callable[[Task, str, str, int], str]) -> Callable[..., str]:
 def refused(why: str) -> str:
     """Note in the log that a message was refused; returns what Flower shows of it."""
     log.error("a message is refused: %s", why)
-    return f"refused: {why}"
+    return REFUSED + why
 
 
 def admit_sources(planned: Batch) -> None:

@@ -20,7 +20,7 @@ from tokenmill.meter import Meter
 from tokenmill.pipeline import Abandoned, run_batch
 from tokenmill.poison import Cause
 from tokenmill.settings import Settings
-from workers.admission import admit_sources, admitted, refused
+from workers.admission import REFUSED, admit_sources, admitted, refused
 from workers.app import app
 from workers.attempts import Attempts
 from workers.connection import broker_client
@@ -68,7 +68,7 @@ def encode_batch(task: Task, job_id: str, output: str, batch: int) -> str:
                     return f"left: {why}"
                 pause = min(2 * pause, LONGEST_PAUSE)
         attempts.forget()
-    if ending == UNSEEN:
+    if ending.startswith((UNSEEN, REFUSED)):
         # The batch is out of our hands by now. A host that lacks the storage must not be the quickest to take all the others.
         time.sleep(UNSEEN_PAUSE)
     return ending

@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,25 @@ def test_a_message_is_small_and_holds_no_text(broker: str, client: redis.Redis) 
     assert len(message) <= 1024
     assert json.loads(json.loads(message)["body"])[0] == [job(99).job_id, output, 98]
     assert b"jsonl" not in message
+
+
+def test_storage_that_is_away_for_a_moment_stops_nothing(
+    broker: str, client: redis.Redis, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be away in the midst of reading the plan: then the plan is read anew."""
+    dispatcher, plan_of = Dispatcher(ledger, BatchQueue(broker)), ledger.plan
+
+    def cut_off() -> Iterator[Batch]:
+        yield from islice(plan_of(), 3)
+        raise TransientError("storage is away")
+
+    monkeypatch.setattr(ledger, "plan", cut_off)
+    with pytest.raises(TransientError):
+        dispatcher.tick()
+    monkeypatch.setattr(ledger, "plan", plan_of)
+    dispatcher.tick()
+    assert dispatcher.outcome is None
+    assert set(sent(client)) == set(range(AHEAD))
 
 
 def test_the_whole_window_is_sent_and_no_more(broker: str, client: redis.Redis, ledger: Ledger) -> None:

@@ -51,6 +51,10 @@ BROUGHT_BY = {"kombu": "celery", "billiard": "celery", "redis": "celery", "googl
 BROUGHT_BY |= {"huggingface_hub": "tokenizers"}
 #: Comes with gigatoken, in whose place it hands over columns.
 BROUGHT_BY |= {"awkward": "gigatoken"}
+#: Come with boto3, which is a thin layer over them.
+BROUGHT_BY |= {"botocore": "boto3", "urllib3": "boto3"}
+#: Known to the type checker only.
+TYPES_ONLY = {"_typeshed", "types_boto3_s3"}
 #: What turns data into code.
 FORBIDDEN = {"pickle", "cPickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "runpy", "code"}
 
@@ -64,7 +68,7 @@ def imported() -> set[str]:
                 found |= {name.name.partition(".")[0] for name in node.names}
             elif isinstance(node, ast.ImportFrom):
                 found.add((node.module or "").partition(".")[0])
-    return found - {"producer", "workers", "tokenmill"}
+    return found - {"producer", "workers", "tokenmill"} - TYPES_ONLY
 
 
 def test_only_declared_packages_are_imported() -> None:
