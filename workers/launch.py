@@ -8,6 +8,7 @@ children (Linux).
 Celery's own soft shutdown is not used: it sleeps through its whole time-out even if the work is done at once (5.7).
 """
 
+import math
 import os
 import signal
 import subprocess
@@ -114,25 +115,26 @@ class Supervisor:
     def asked(self, number: int, _: object) -> None:
         """A signal has come: the first SIGTERM or SIGINT is kind, everything else is not."""
         kind = number != signal.SIGQUIT and not self.stopping
-        self._deadline = time.monotonic() + (self._grace if kind else 0)
-        if self._child is not None and self._child.poll() is None:
-            self._child.send_signal(signal.SIGTERM if kind else signal.SIGQUIT)
+        self._deadline = min(self._deadline or math.inf, time.monotonic() + (self._grace if kind else 0))
+        if kind and self._child is not None and self._child.poll() is None:
+            self._child.send_signal(signal.SIGTERM)
 
     def run(self, child: subprocess.Popen[bytes]) -> int:
         """Wait for the child, as long as it may take."""
         self._child = child
-        colds = 0
+        cold: float | None = None
         while True:
             try:
                 return child.wait(TICK)
             except subprocess.TimeoutExpired:
-                if self._deadline is None or time.monotonic() < self._deadline:
-                    continue
-            if colds:
+                now = time.monotonic()
+            if self._deadline is None or now < self._deadline:
+                continue
+            if cold is None:
+                cold = now
+                child.send_signal(signal.SIGQUIT)  # the unfinished goes back to the queue; a second one would throw it away
+            elif now > cold + COLD:
                 os.killpg(child.pid, signal.SIGKILL)
-            else:
-                child.send_signal(signal.SIGQUIT)  # the unfinished goes back to the queue
-            colds, self._deadline = colds + 1, time.monotonic() + COLD
 
 
 def run() -> None:

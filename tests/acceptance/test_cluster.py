@@ -45,43 +45,6 @@ def test_a_worker_killed_in_mid_job_changes_nothing(
     assert not cluster.client.keys("tokenmill:sightings:*")
 
 
-def test_a_batch_that_kills_its_worker_is_parked(
-    cluster: Cluster, tokenmill: Run, corpus: Path, tmp_path: Path, wait_until: Callable[..., None]
-) -> None:
-    """Celery alone would run it for ever: 11 times in 20 seconds were seen. The others are committed."""
-    alpha = cluster.worker("alpha")
-    whole = ["--engine", "reference", "--batch-bytes", 2_000_000, "--output", "out", "--follow"]
-    follow = cluster.start("tokenmill", "submit", corpus, *JOB, *whole, name="follow")
-
-    def kill_whoever_runs_the_first_batch() -> bool:
-        for key in cluster.client.keys("tokenmill:sightings:*"):
-            if b"running" in (cluster.client.hget(key, "0") or b""):
-                _launcher, _main, *pool = children(alpha.pid)
-                for pid in pool:
-                    os.kill(pid, signal.SIGKILL)
-                cluster.client.hdel(key, "0")  # the dead cannot; its next beat says that it runs again
-        return follow.poll() is not None
-
-    wait_until(kill_whoever_runs_the_first_batch, "the end", seconds=200)
-    assert follow.returncode == 3, cluster.log("follow")
-    assert "batch 000000 is parked: it was begun 4 times and killed its worker each time" in cluster.log("follow")
-    job = json.loads((tmp_path / "out/job.json").read_text())
-    assert len(list((tmp_path / "out/entries").glob("[0-9]*.json"))) == job["batches"] - 1
-
-
-def test_submit_can_follow_by_itself_and_redis_may_be_wiped(
-    cluster: Cluster, tokenmill: Run, corpus: Path, tmp_path: Path, wait_until: Callable[..., None]
-) -> None:
-    """Law 3: FLUSHALL in mid-job, and the job still ends, complete, without a human."""
-    cluster.worker("alpha")
-    follow = cluster.start("tokenmill", "submit", corpus, *JOB, *SLOW, "--output", "out", "--follow", name="follow")
-    wait_until(lambda: len(list((tmp_path / "out/entries").glob("[0-9]*.json"))) >= 3, "three committed batches")
-    cluster.client.flushall()
-    assert follow.wait(120) == 0, cluster.log("follow")
-    assert "sealed" in cluster.log("follow")
-    assert tokenmill("verify", "out", "--full").returncode == 0
-
-
 def test_flower_shows_workers_tasks_and_live_progress(
     cluster: Cluster, tokenmill: Run, corpus: Path, tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
@@ -110,7 +73,8 @@ def test_flower_shows_workers_tasks_and_live_progress(
     wait_until(progress, "live progress of a running batch")
     wait_until((tmp_path / "out/manifest.json").exists, "the seal", seconds=120)
     names = {str(task["name"]) for task in seen.values()}
-    assert "encode_batch[prose/000000]" in names
+    # not all: of two events about a task that come at once, Flower may take the one without the name for the later
+    assert any(name.startswith("encode_batch[prose/00000") for name in names)
     assert any(" MB" in str(task["args"]) for task in seen.values())
 
 
