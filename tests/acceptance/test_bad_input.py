@@ -92,7 +92,7 @@ REFUSED: list[tuple[str, Callable[[Path], object], list[str], int, str]] = [
     ("empty folder", lambda p: (p / "d").mkdir(), ["d"], 2, "holds no file that can be read"),
     ("unknown suffix", lambda p: (p / "a.doc").write_text("x"), ["a.doc"], 2, "the suffix names no source format. Known are"),
     ("only others", lambda p: (p / "a.csv").write_text("x"), ["."], 2, "passed over: 1 .csv"),
-    ("s3", lambda _: None, ["s3://bucket/a.jsonl"], 2, "s3:// is not served yet"),
+    ("s3", lambda _: None, ["s3://bucket/a.jsonl"], 2, "Unable to locate credentials"),
     ("no column", lambda p: pq.write_table(pa.table({"body": ["a"]}), p / "a.parquet"), ["a.parquet"], 2, "has no column 'text'"),
     ("no parquet", lambda p: (p / "a.parquet").write_text("x"), ["a.parquet"], 2, "is no readable Parquet file"),
     ("all missing field", lambda p: (p / "a.jsonl").write_bytes(lines("a", "b")), ["a.jsonl", "--text-field", "body"], 1, "2 missing_field"),

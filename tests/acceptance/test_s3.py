@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,10 +18,11 @@ from producer.prepare import prepare
 from producer.request import Request
 from tests.acceptance.cluster import Cluster
 from tests.acceptance.conftest import BIN, JOB, Run
+from tests.acceptance.faults import Fault, Ledger
 from tests.objectserver import ObjectServer
 from tokenmill import storage
 from tokenmill.errors import UsageError
-from tokenmill.ledger import Ledger
+from tokenmill.ledger import Ledger as OutputLedger
 from tokenmill.manifest import Shard
 from tokenmill.reader import TokenDataset
 
@@ -66,7 +68,7 @@ def corpus_url(mixed: Path, prefix: str) -> str:
 
 
 def shards(output: str) -> tuple[Shard, ...]:
-    manifest = Ledger(output).manifest()
+    manifest = OutputLedger(output).manifest()
     assert manifest is not None
     return manifest.shards
 
@@ -119,8 +121,10 @@ def test_a_server_killed_in_mid_job_and_started_again(
     corpus_url: str,
     prefix: str,
     tmp_path: Path,
+    mixed: Path,
     shards_on_disk: tuple[Shard, ...],
     wait_until: Callable[..., None],
+    faults: Ledger,
 ) -> None:
     """Nobody has to do anything: whoever needs the storage waits, and the job is sealed as if nothing had been."""
     output = f"{prefix}/out"
@@ -132,12 +136,33 @@ def test_a_server_killed_in_mid_job_and_started_again(
         object_server.kill()
         object_server.start()
         object_server.wait()
-        assert not storage.exists(f"{output}/manifest.json")
+        before, since = len(storage.names(f"{output}/entries")), time.monotonic()
+        wait_until(lambda: len(storage.names(f"{output}/entries")) > before, "work after the server's return")
+        recovery = time.monotonic() - since
         assert running.wait(80) == 0, (tmp_path / "log").read_text()
     finally:
         running.send_signal(signal.SIGTERM)
         running.wait()
     assert shards(output) == shards_on_disk
+    manifest = TokenDataset(output).manifest
+    fault = Fault(
+        name="kill -9 of the S3 server, started again",
+        times=1,
+        documents_in=documents_in(mixed),
+        documents_out=manifest.documents,
+        rejected=manifest.rejected,
+        recovery=recovery,
+        same_bytes=True,
+    )
+    faults.faults.append(fault)
+    assert fault.lost == 0
+
+
+def documents_in(mixed: Path) -> int:
+    """The records of the corpus's three files."""
+    plain = (mixed / "a/plain.jsonl").read_bytes().count(b"\n")
+    packed = zstandard.ZstdDecompressor().decompressobj().decompress((mixed / "packed.jsonl.zst").read_bytes()).count(b"\n")
+    return plain + packed + int(pq.read_metadata(mixed / "columns.parquet").num_rows)
 
 
 def test_a_cluster_whose_jobs_are_registered_in_s3(
