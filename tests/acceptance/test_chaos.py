@@ -413,6 +413,23 @@ def test_the_disk_is_full_and_freed_again(trial: Trial) -> None:
         subprocess.run(["umount", "--lazy", trial.output], check=True)
 
 
+def test_a_worker_without_a_tokenizer_waits_for_it(trial: Trial) -> None:
+    trial.submit()
+    trial.wait_until((trial.output / "plan.parquet").exists, "the job on record")
+    away = trial.cluster.folder / "away"
+    (trial.output / "tokenizer").rename(away)
+    trial.cluster.worker("alpha", TOKENMILL_CACHE=str(trial.cluster.folder / "empty"))
+
+    def waits() -> bool:
+        return any("tokenizer.json is not there" in one["waiting_for"] for one in trial.cluster.running().values())
+
+    trial.wait_until(waits, "the worker's word")
+    struck = set(trial.cluster.running())
+    away.rename(trial.output / "tokenizer")
+    trial.recovered(struck, 45, time.monotonic())
+    trial.sealed("no tokenizer, and put back")
+
+
 def _appended(path: Path) -> None:
     with path.open("a", encoding="utf-8") as file:
         file.write('{"text": "one more"}\n')

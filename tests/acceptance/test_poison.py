@@ -11,7 +11,7 @@ from tests.acceptance.faults import Fault, Ledger
 
 #: Loaded by every Python process with this folder on its path: some words are too much for some engines.
 POISON = """
-import ctypes, os, signal
+import ctypes, os, resource, signal
 from tokenmill.engines.fastokens import FastokensEngine
 from tokenmill.engines.reference import ReferenceEngine
 
@@ -28,10 +28,21 @@ def hang():
     while True:
         pass
 
+def eat():
+    taken = int(open("/proc/self/statm").read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (taken + (256 << 20), before[1]))
+    try:
+        eaten = []
+        while True:
+            eaten.append(bytearray(16 << 20))
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
 deeds = {
     "segfault": lambda: ctypes.string_at(0),
     "oomkill": lambda: os.kill(os.getpid(), signal.SIGKILL),
-    "memory": lambda: bytearray(1 << 60),
+    "memory": eat,
     "hang": hang,
     "error": error,
     "panic": panic,
@@ -139,7 +150,7 @@ def test_a_document_that_nobody_can_encode_is_rejected_alone(
 DEEDS = {
     "segfault": "segfaults",
     "oomkill": "is killed for memory",
-    "memory": "runs out of memory",
+    "memory": "eats memory to the limit",
     "hang": "never ends",
     "error": "gives an error",
     "panic": "panics",
