@@ -239,7 +239,7 @@ def faults(found: dict[str, Any]) -> list[str]:
         "",
         *table(head, rows),
         "",
-        *[f"{remark}." for remark in found["remarks"]],
+        *[f"- {remark}" for remark in found["remarks"]],
     ]
 
 
