@@ -7,8 +7,9 @@ bytes (8 MB for a million batches).
 
 import io
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import fields
 from itertools import islice
+from operator import attrgetter
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -42,13 +43,17 @@ SCHEMA = pa.schema(
     ]
 )
 
+#: `dataclasses.asdict` copies deeply: a plan of a million batches took 38 s with it.
+FIELDS = tuple(field.name for field in fields(Span))
+values = attrgetter(*FIELDS)
+
 
 def written(batches: Iterable[Batch]) -> bytes:
     """The content of the file."""
     file, remaining = io.BytesIO(), iter(batches)
     with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
         while group := list(islice(remaining, GROUP)):
-            rows = [{"index": b.index, "spans": [{**asdict(s), "cut": s.cut.value} for s in b.spans]} for b in group]
+            rows = [{"index": b.index, "spans": [dict(zip(FIELDS, values(s), strict=True)) for s in b.spans]} for b in group]
             writer.write_table(pa.Table.from_pylist(rows, schema=SCHEMA))
     return file.getvalue()
 
