@@ -19,6 +19,9 @@ from tokenmill.engines import Encoder
 from tokenmill.job import SpecialTokens
 from tokenmill.poison import Place
 
+#: What a rejection takes in memory, about: a batch of nothing but damage must not be held as a whole.
+REJECTION_BYTES = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Screened:
@@ -91,7 +94,7 @@ class Column:
         """Each document to encode: index of its part, index into that part's `found`, its place."""
         for number, part in enumerate(self.parts):
             for index in part.kept.tolist():
-                yield number, index, Place(part.found.file, int(part.found.positions[index]))
+                yield number, index, Place(part.found.file, int(part.found.positions[index]), alone=True)
 
     def without(self, refused: Mapping[tuple[int, int], Reason]) -> "Column":
         """The same with more documents refused, given as `documents` names them."""
@@ -112,7 +115,7 @@ def gathered(read: Iterator[tuple[Documents, int]], policy: SpecialTokens, encod
     consumed = size = 0
     for found, consumed in read:
         parts.append(screen(found, policy, encoder))
-        size += found.text.nbytes
+        size += found.text.nbytes + REJECTION_BYTES * len(found.rejected)
         if size >= COLUMN_BYTES // 2:  # what a reader gives is nearly that already: joining two would copy both
             yield Column(tuple(parts), consumed)
             parts, size = [], 0

@@ -51,6 +51,8 @@ def run_batch(
 ) -> ShardEntry:
     """Encode one batch and commit it; returns the entry that stands, which may be another worker's.
 
+    If that one names other bytes, which only an engine found wrong meanwhile makes, it is taken back: the batch is done again.
+
     If the live check finds a wrong id, the engine is disabled for the whole job and the batch is done again with the reference.
 
     Raises BatchError if a source is damaged or has changed, TransientError if storage is away, JobError if ids do not fit,
@@ -82,7 +84,12 @@ def run_batch(
             one_by_one=meter.one_by_one,
         ),
     )
-    return entry if ledger.commit(entry) else ledger.entry(batch.index) or entry
+    if ledger.commit(entry):
+        return entry
+    standing = ledger.entry(batch.index) or entry
+    if standing.files != entry.files:  # ours have just replaced the ones it names: nobody can say which are right
+        ledger.revoke(batch.index)
+    return standing
 
 
 def _write_files(

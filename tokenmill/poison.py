@@ -5,7 +5,7 @@ which document is given up. Always holds: a document is given up only after two 
 the reference's hands; a death anywhere else costs speed and nothing more.
 
 A column in which a worker died is encoded by the reference, document by document, each noted before it is begun: the next death
-names the document, and one more confirms it. So a poisonous document is found in three attempts, however long the batch is.
+names the document, and one more confirms it. So a poisonous document is found after three deaths, however long the batch is.
 """
 
 from collections import Counter
@@ -46,6 +46,8 @@ class Place:
     file: str
     position: int
     documents: int = 1
+    #: One document in the reference's hands; a column of one document is not that.
+    alone: bool = False
 
 
 @dataclass(slots=True)
@@ -78,13 +80,13 @@ class Deaths:
 
     def verdict(self, place: Place) -> Reason | None:
         """Why a document is given up; None if it is not."""
-        return REASONS[self._causes[place]] if self._places[place] >= CONFIRMED else None
+        return REASONS[self._causes[place]] if place.alone and self._places[place] >= CONFIRMED else None
 
     def hopeless(self) -> str | None:
         """Why the batch has to be parked; None while there is something left to try."""
         if self._places[None] >= ELSEWHERE:
             return f"{self._places[None]} workers died over it while they read, checked or wrote"
-        given_up = [place for place, deaths in self._places.items() if place and place.documents == 1 and deaths >= CONFIRMED]
+        given_up = [place for place in self._places if place is not None and self.verdict(place)]
         if len(given_up) > MOST_GIVEN_UP:
             first = given_up[0]
             return (

@@ -95,7 +95,7 @@ class Attempts:
 
 
 def _as_json(place: Place | None) -> list[Any] | None:
-    return None if place is None else [place.file, place.position, place.documents]
+    return None if place is None else [place.file, place.position, place.documents, place.alone]
 
 
 def _place(value: list[Any] | None) -> Place | None:

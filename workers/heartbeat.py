@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds between beats.
 PERIOD = 1.0
+#: Why a worker leaves a batch whose lease it has lost.
+TAKEN_OVER = "another worker has taken it over"
 #: kombu's sorted set of unacknowledged messages (kombu 5.7, `Channel.unacked_index_key`), below our prefix.
 UNACKED_INDEX = PREFIX + "unacked_index"
 
@@ -74,6 +76,7 @@ class Heartbeat:
         self._thread.join()
         if not self._lease.renew():
             return  # the sighting is another worker's by now
+        self._attempts.rest()  # however this ended, nobody died
         try:
             self._client.hdel(self._key, self._batch)
         except redis.RedisError:
@@ -91,7 +94,12 @@ class Heartbeat:
         return self._place
 
     def at(self, place: Place | None) -> None:
-        """The work is here now. Raises Abandoned if it shall not go on."""
+        """The work is here now. Raises Abandoned if it shall not go on.
+
+        Before it publishes, the lease is looked at there and then: the last beat may have been before a long sleep.
+        """
+        if place is None and not self._lease.renew():
+            self._abandoned = TAKEN_OVER
         if self._abandoned is not None:
             raise Abandoned(self._abandoned)
         self._place, self._moved = place, time.monotonic()
@@ -124,7 +132,7 @@ class Heartbeat:
     def _look(self) -> None:
         """Is the batch still ours and wanted, and does it move?"""
         if not self._lease.renew():
-            self._abandoned = "another worker has taken it over"
+            self._abandoned = TAKEN_OVER
         try:
             if self._ledger.is_cancelled():
                 self._abandoned = "the job was cancelled"

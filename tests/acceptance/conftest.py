@@ -16,6 +16,7 @@ from producer.demo import _files
 if TYPE_CHECKING:
     from tests.acceptance.cluster import Cluster
     from tests.acceptance.faults import Ledger
+    from tests.acceptance.trial import Trial
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -75,6 +76,31 @@ def cluster(tmp_path: Path, wait_until: Callable[..., None]) -> Iterator["Cluste
         made.start_broker()
         wait_until(made.answers, "the broker")
         yield made
+
+
+@pytest.fixture(scope="session")
+def undisturbed(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What the job comes to when nothing happens to it."""
+    from tests.acceptance.trial import CUT
+
+    folder = tmp_path_factory.mktemp("undisturbed")
+    command = [BIN / "tokenmill", "run", corpus, *JOB, *CUT, "--output", folder / "out"]
+    subprocess.run(command, check=True, capture_output=True)
+    return contents(folder / "out")
+
+
+@pytest.fixture
+def trial(
+    cluster: "Cluster",
+    corpus: Path,
+    undisturbed: dict[str, bytes],
+    faults: "Ledger",
+    wait_until: Callable[..., None],
+) -> "Trial":
+    """A job that can be disturbed."""
+    from tests.acceptance.trial import Trial
+
+    return Trial(cluster, corpus, undisturbed, faults, wait_until)
 
 
 FAULTS = pytest.StashKey["Ledger"]()

