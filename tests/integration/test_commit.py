@@ -8,6 +8,7 @@ import pytest
 from producer.prepare import Prepared, prepare
 from producer.request import Request
 from tokenmill.engines import Encoder
+from tokenmill.errors import BatchError
 from tokenmill.job import ShardEntry
 from tokenmill.meter import Meter
 from tokenmill.pipeline import Abandoned, run_batch
@@ -70,11 +71,25 @@ def test_who_has_lost_the_batch_publishes_nothing(prepared: Prepared) -> None:
     assert not [path for path in Path(prepared.ledger.url("shards")).iterdir() if ".part-" not in path.name]
 
 
-def test_a_source_that_changed_is_not_published(prepared: Prepared) -> None:
-    from tokenmill.errors import BatchError
+class Rewriter(Watch):
+    """Writes the source anew while it is being encoded."""
 
-    source = Path(prepared.job.spec.sources[0])
-    source.write_text(source.read_text().swapcase())
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self._source = Path(source)
+
+    def at(self, place: Place | None) -> None:
+        if place is not None:
+            self._source.write_text(self._source.read_text().swapcase())
+
+
+@pytest.mark.parametrize("when", ["before it is read", "while it is read"])
+def test_a_source_that_changed_is_not_published(prepared: Prepared, when: str) -> None:
+    source = prepared.job.spec.sources[0]
+    watch: Watch = Rewriter(source)
+    if when == "before it is read":
+        watch.at(Place(source, 0))
+        watch = Watch()
     with pytest.raises(BatchError, match="was written again after the job was planned"):
-        done(prepared, Watch())
+        done(prepared, watch)
     assert prepared.ledger.entry(0) is None
