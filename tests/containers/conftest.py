@@ -1,0 +1,51 @@
+"""The engine, the images and the stack, each made once for all container tests."""
+
+import json
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.containers import images
+from tests.containers.engine import Engine, lacking
+from tests.containers.stack import Stack
+
+OBJECTS = Path(__file__).with_name("objects.yml")
+
+
+@pytest.fixture(scope="session")
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """A Docker engine with every image in it."""
+    why = lacking()
+    if why is not None:
+        pytest.skip(why)
+    kept = request.config.getoption("--containers")
+    folder = Path(kept) if kept else tmp_path_factory.mktemp("docker")
+    with Engine(folder) as started:
+        images.make_standins(started, folder)
+        for target in images.SERVICE_OF:
+            images.build(started, target)
+        yield started
+
+
+@pytest.fixture(scope="session")
+def stack(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The whole stack with two worker containers, and an object store beside it."""
+    folder = tmp_path_factory.mktemp("stack")
+    key, secret = secrets.token_hex(8), secrets.token_hex(16)
+    owner = {"name": "tests", "credentials": [{"accessKey": key, "secretKey": secret}]}
+    (folder / "objects").mkdir()
+    (folder / "objects/s3.json").write_text(
+        json.dumps({"identities": [{**owner, "actions": ["Admin", "Read", "Write", "List"]}]})
+    )
+    made = Stack(
+        engine, folder, OBJECTS,
+        OBJECTS_CONFIG=str(folder / "objects"), ROOTS="/data,s3://tokens",
+        AWS_ENDPOINT_URL="http://objects:8333", AWS_ACCESS_KEY_ID=key, AWS_SECRET_ACCESS_KEY=secret,
+        AWS_DEFAULT_REGION="us-east-1",
+        WORKER_PROCESSES="1", WORKER_MEMORY="1g",
+    )  # fmt: skip
+    made.up("broker", "dispatcher", "cpu-worker", "flower", "prometheus", "objects", cpu_worker=2)
+    yield made
+    made.down()
