@@ -47,5 +47,7 @@ def stack(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         WORKER_PROCESSES="1", WORKER_MEMORY="1g",
     )  # fmt: skip
     made.up("broker", "dispatcher", "cpu-worker", "flower", "prometheus", "objects", cpu_worker=2)
+    create = "import boto3; boto3.client('s3').create_bucket(Bucket='tokens')"
+    made.execute(made.containers("cpu-worker")[0], "python", "-c", create)
     yield made
     made.down()

@@ -63,10 +63,16 @@ def make_standins(engine: Engine, work: Path) -> None:
             engine.docker("build", "--quiet", "--network=host", "--target", target, "--tag", name, context)
 
 
+def image_of(target: str) -> str:
+    """What docker-compose.yml calls the image of a target."""
+    return str(_services()[SERVICE_OF[target]]["image"])
+
+
 def build(engine: Engine, target: str) -> None:
     """Build one target of the project's Dockerfile, under the name that docker-compose.yml has for it."""
-    arguments = ("--network=host", "--file", DOCKERFILE, "--target", target, "--tag", _services()[SERVICE_OF[target]]["image"])
-    engine.docker("build", "--quiet", *arguments, ROOT)
+    engine.docker(
+        "build", "--quiet", "--network=host", "--file", DOCKERFILE, "--target", target, "--tag", image_of(target), ROOT
+    )
 
 
 def _debian(engine: Engine, work: Path) -> None:

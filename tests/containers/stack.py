@@ -4,14 +4,12 @@ import json
 import secrets
 import socket
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-from tests.containers.engine import Engine
+from tests.containers.engine import COMPOSE, Engine
 from tests.containers.images import ROOT
 
-COMPOSE = Path(sys.executable).with_name("docker-compose")
 PORTS = ("FLOWER_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT", "NOTEBOOK_PORT", "SSH_PORT")
 
 

@@ -15,8 +15,8 @@ from packaging.specifiers import SpecifierSet
 from rattler import MatchSpec
 
 import tokenmill
+from tests.containers.engine import COMPOSE
 from tests.containers.images import DOCKERFILE, ROOT
-from tests.containers.stack import COMPOSE
 
 BIN = Path(sys.executable).parent
 PLAIN = ["docker-compose.yml"]
