@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.containers.engine import COMPOSE, Engine
-from tests.containers.images import ROOT
+from tests.containers.standins import ROOT
 
 PORTS = ("FLOWER_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT", "NOTEBOOK_PORT", "SSH_PORT")
 

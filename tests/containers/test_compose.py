@@ -16,7 +16,7 @@ from rattler import MatchSpec
 
 import tokenmill
 from tests.containers.engine import COMPOSE
-from tests.containers.images import DOCKERFILE, ROOT
+from tests.containers.standins import DOCKERFILE, ROOT
 
 BIN = Path(sys.executable).parent
 PLAIN = ["docker-compose.yml"]

@@ -6,15 +6,10 @@ import re
 import pytest
 
 from tests.containers.engine import Engine
-from tests.containers.images import ROOT, image_of
 from tests.containers.stack import Stack
+from tests.containers.standins import ROOT
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(900)]
-
-
-@pytest.fixture
-def image(engine: Engine) -> str:
-    return image_of("worker")
 
 
 def test_every_locked_package_is_there_in_its_version(engine: Engine, image: str) -> None:

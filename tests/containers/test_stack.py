@@ -12,8 +12,8 @@ import pytest
 
 from tests.acceptance.cluster import committed
 from tests.acceptance.conftest import JOB, Run, contents
-from tests.containers.images import ROOT
 from tests.containers.stack import Stack
+from tests.containers.standins import ROOT
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(900)]
 

