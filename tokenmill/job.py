@@ -229,7 +229,7 @@ class Run(Record):
     #: Unix time at the start.
     started: float
     seconds: float
-    #: Seconds by stage: read, encode, check, write.
+    #: Seconds by stage: read, encode, check, write, commit (of the files, not of the entry itself).
     stages: dict[str, float]
     #: Documents that the live check compared with the reference.
     checked: int = 0

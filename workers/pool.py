@@ -13,7 +13,7 @@ import sys
 from celery.utils.nodenames import default_nodename, host_format
 
 from tokenmill.broker import QUEUE
-from workers import tasks
+from workers import tasks, telemetry
 from workers.app import app
 
 
@@ -30,6 +30,7 @@ def main() -> None:
             tasks.warm(asked.warm)
         except Exception as error:  # the first batch meets the same trouble, and knows how to report it
             sys.stderr.write(f"not warmed up for {asked.warm}: {error}\n")
+    telemetry.begin("cpu", asked.processes)
     worker = app.Worker(
         hostname=host_format(default_nodename(f"{asked.name}@%h")),
         # Of all pools only prefork survives signals, time limits and engine threads.
