@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tokenmill.broker import checked
+from tokenmill.devices import VARIABLE as GPUS
 from tokenmill.errors import UsageError
 from tokenmill.roots import VARIABLE as ROOTS
 from tokenmill.roots import Roots
@@ -32,6 +33,8 @@ class Settings:
     #: Seconds for which a worker that is told to end may finish its batches (TOKENMILL_GRACE_SECONDS); its container's must be
     #: longer.
     grace_seconds: float
+    #: The GPUs that this process may use, as CUDA reads it (CUDA_VISIBLE_DEVICES); None where it is not set.
+    visible_gpus: str | None
 
     @classmethod
     def from_environment(cls) -> "Settings":
@@ -45,6 +48,7 @@ class Settings:
             cache=Path(environment.get("TOKENMILL_CACHE") or Path.home() / ".cache" / "tokenmill"),
             stuck_seconds=_seconds("TOKENMILL_STUCK_SECONDS", 300),
             grace_seconds=_seconds("TOKENMILL_GRACE_SECONDS", 20),
+            visible_gpus=environment.get(GPUS),
         )
 
 
@@ -66,8 +70,11 @@ def _yes(variable: str) -> bool:
     return given == "1"
 
 
-def child_environment(*, broker: str) -> dict[str, str]:
+def child_environment(*, broker: str, gpus: str | None = None) -> dict[str, str]:
     """The environment of a worker process on this host: the broker by variable, never in argv where `ps` shows it.
+
+    Args:
+        gpus: UUIDs of the GPUs that it may use, "" for none; None for those that this process may use.
 
     One process per core is the only layer of parallelism (notes on fork safety: a Rust thread pool built before a fork
     deadlocks the child), so the engines' own thread pools are held at one thread.
@@ -76,4 +83,5 @@ def child_environment(*, broker: str) -> dict[str, str]:
     # A worker needs buffers of the same megabytes again and again; by default glibc gives each back to the kernel and gets it
     # anew, page by page. Kept, reading JSON Lines takes 2.6 CPU-seconds per GB instead of 3.7.
     kept = {"MALLOC_MMAP_THRESHOLD_": str(64 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20)}
-    return {**os.environ, **kept, **single, "TOKENMILL_BROKER": broker}
+    visible = {} if gpus is None else {GPUS: gpus}
+    return {**os.environ, **kept, **single, **visible, "TOKENMILL_BROKER": broker}
