@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tokenmill.broker import checked
+from tokenmill.devices import VARIABLE as GPUS
 from tokenmill.errors import UsageError
 from tokenmill.roots import VARIABLE as ROOTS
 from tokenmill.roots import Roots
@@ -41,6 +42,8 @@ class Settings:
     metrics_host: str
     #: Folder in which a worker's processes leave their numbers for the one that serves them; `tokenmill-worker` sets it.
     metrics_folder: str | None
+    #: The GPUs that this process may use, as CUDA reads it (CUDA_VISIBLE_DEVICES); None where it is not set.
+    visible_gpus: str | None
 
     @classmethod
     def from_environment(cls) -> "Settings":
@@ -57,6 +60,7 @@ class Settings:
             json_log=_one_of("TOKENMILL_LOG_FORMAT", "text", "json") == "json",
             metrics_host=environment.get("TOKENMILL_METRICS_HOST") or "127.0.0.1",
             metrics_folder=environment.get(METRICS_FOLDER),
+            visible_gpus=environment.get(GPUS),
         )
 
 
@@ -85,10 +89,11 @@ def _one_of(variable: str, default: str, *others: str) -> str:
     return given
 
 
-def child_environment(*, broker: str, metrics: str | None = None) -> dict[str, str]:
+def child_environment(*, broker: str, gpus: str | None = None, metrics: str | None = None) -> dict[str, str]:
     """The environment of a worker process on this host: the broker by variable, never in argv where `ps` shows it.
 
     Args:
+        gpus: UUIDs of the GPUs that it may use, "" for none; None for those that this process may use.
         metrics: folder in which it leaves its numbers; None where nobody serves them.
 
     One process per core is the only layer of parallelism (notes on fork safety: a Rust thread pool built before a fork
@@ -98,5 +103,6 @@ def child_environment(*, broker: str, metrics: str | None = None) -> dict[str, s
     # A worker needs buffers of the same megabytes again and again; by default glibc gives each back to the kernel and gets it
     # anew, page by page. Kept, reading JSON Lines takes 2.6 CPU-seconds per GB instead of 3.7.
     kept = {"MALLOC_MMAP_THRESHOLD_": str(64 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20)}
-    counted = {METRICS_FOLDER: metrics} if metrics else {}
-    return {**os.environ, **kept, **single, **counted, "TOKENMILL_BROKER": broker}
+    visible = {} if gpus is None else {GPUS: gpus}
+    counted = {} if metrics is None else {METRICS_FOLDER: metrics}
+    return {**os.environ, **kept, **single, **visible, **counted, "TOKENMILL_BROKER": broker}
