@@ -6,6 +6,7 @@ Redis may vanish at any time; the ledger is the truth.
 
 import json
 import secrets
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,9 @@ from tokenmill.broker import (
 )
 from tokenmill.errors import TransientError
 from tokenmill.job import Batch, Device, Job
+
+#: kombu's hash of the messages that workers have taken (kombu 5.7, `Channel.unacked_key`), below our prefix.
+UNACKED = PREFIX + "unacked"
 
 #: Seconds that a leader keeps its job without a word.
 LEAD_SECONDS = 10
@@ -120,6 +124,19 @@ class BatchQueue:
     def waiting(self, queue: str) -> int:
         """Messages in a queue that no worker has taken yet, of all jobs."""
         return int(self._redis.llen(PREFIX + queue))
+
+    def taken(self) -> Counter[str]:
+        """Messages that workers have taken and are not done with, of all jobs, by queue; as many as there are busy processes.
+
+        kombu keeps those of all queues in one hash, each as [message, exchange, routing key] (5.7, `QoS.append`).
+        """
+        found = Counter[str]()
+        for message in self._redis.hgetall(UNACKED).values():
+            try:
+                found[json.loads(message)[2]] += 1
+            except (ValueError, LookupError, TypeError):
+                pass  # no message of ours; the worker that has it drops it
+        return found
 
     def is_served(self, queue: str) -> bool:
         """Whether a worker takes messages from a queue; takes a second. Raises TransientError when the broker is away."""

@@ -9,6 +9,9 @@ import json
 import logging
 from datetime import UTC, datetime
 
+from tokenmill.errors import UsageError
+from tokenmill.roots import shown
+
 TEXT = "%(asctime)s %(levelname)-7s %(processName)s %(message)s"
 
 
@@ -32,8 +35,10 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure(*, as_json: bool, level: int | str = logging.INFO) -> None:
-    """Send this process's log to stderr."""
+    """Send this process's log to stderr. Raises UsageError if there is no such level."""
+    if isinstance(level, str) and level.upper() not in logging.getLevelNamesMapping():
+        raise UsageError(f"--log-level {shown(level)}: give DEBUG, INFO, WARNING or ERROR.")
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if as_json else logging.Formatter(TEXT, datefmt="%H:%M:%S"))
-    logging.basicConfig(level=level, handlers=[handler])
+    logging.basicConfig(level=level.upper() if isinstance(level, str) else level, handlers=[handler])
     logging.captureWarnings(as_json)

@@ -1,7 +1,7 @@
 """How much memory this container takes, and how often the kernel killed in it: read from the files of its control group.
 
-Comes in: /proc and /sys/fs/cgroup, of version 2 or 1. Goes out: `Memory`, or nothing where no limit is set. Docker does not show
-the death of a pool's child for memory (OOMKilled=false, restarts=0, measured with 20.10): only the group's own counter does.
+Comes in: /proc and /sys/fs/cgroup, of version 2 or 1. Goes out: `Memory`, or nothing where no limit is set. Docker does not
+show the death of a pool's child for memory (OOMKilled=false, restarts=0, with 20.10): only the group's own counter does.
 """
 
 from collections.abc import Iterator

@@ -10,14 +10,15 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tokenmill.devices import Gpu, readings
 from tokenmill.errors import UsageError
 from tokenmill.settings import Settings
-from workers import container, telemetry
+from workers import container, metrics
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -65,27 +66,35 @@ class Processes:
 class Host:
     """What a host says of itself when it is asked."""
 
-    def __init__(self, cache: Path) -> None:
-        self._cache = cache
+    def __init__(self, cache: Path, gpus: Collection[Gpu]) -> None:
+        self._cache, self._gpus = cache, gpus
 
     def collect(self) -> "Iterator[Metric]":
-        """Cache and container, as far as there are."""
+        """Cache, GPUs and container, as far as there are."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-        yield GaugeMetricFamily(telemetry.CACHE_BYTES.name, telemetry.CACHE_BYTES.says, size(self._cache))
+        yield GaugeMetricFamily(metrics.CACHE_BYTES.name, metrics.CACHE_BYTES.says, size(self._cache))
+        in_use = GaugeMetricFamily(metrics.GPU_MEMORY.name, metrics.GPU_MEMORY.says, labels=metrics.GPU_MEMORY.labels)
+        busy = GaugeMetricFamily(metrics.GPU_USE.name, metrics.GPU_USE.says, labels=metrics.GPU_USE.labels)
+        for gpu, reading in readings(self._gpus).items() if self._gpus else ():
+            in_use.add_metric([gpu.index], reading.memory_bytes)
+            if reading.utilization is not None:
+                busy.add_metric([gpu.index], reading.utilization)
+        yield from (in_use, busy)
         memory = container.memory()
         if memory is not None:
-            yield GaugeMetricFamily(telemetry.MEMORY.name, telemetry.MEMORY.says, memory.bytes)
-            yield GaugeMetricFamily(telemetry.MEMORY_LIMIT.name, telemetry.MEMORY_LIMIT.says, memory.limit)
-            yield CounterMetricFamily(telemetry.OOM_KILLS.name, telemetry.OOM_KILLS.says, memory.oom_kills)
+            yield GaugeMetricFamily(metrics.MEMORY.name, metrics.MEMORY.says, memory.bytes)
+            yield GaugeMetricFamily(metrics.MEMORY_LIMIT.name, metrics.MEMORY_LIMIT.says, memory.limit)
+            yield CounterMetricFamily(metrics.OOM_KILLS.name, metrics.OOM_KILLS.says, memory.oom_kills)
 
 
 @contextmanager
-def served(port: int | None, settings: Settings) -> Iterator[str | None]:
+def served(port: int | None, settings: Settings, gpus: Collection[Gpu]) -> Iterator[str | None]:
     """Serve /metrics for as long as the block; gives the folder that the children are to know, None if no port is given.
 
     Args:
         port: 0 for any that is free.
+        gpus: those that have a worker here.
 
     Raises UsageError if the port is not to be had.
     """
@@ -98,11 +107,12 @@ def served(port: int | None, settings: Settings) -> Iterator[str | None]:
     try:
         registry = CollectorRegistry()
         registry.register(Processes(folder))
-        registry.register(Host(settings.cache))
+        registry.register(Host(settings.cache, gpus))
         try:
             server, _ = start_http_server(port, settings.metrics_host, registry)
         except OSError as error:
-            raise UsageError(f"--metrics-port {port} on {settings.metrics_host}: {error}. Give another, or 0 for any.") from error
+            where = f"--metrics-port {port} on {settings.metrics_host}"
+            raise UsageError(f"{where}: {error.strerror or error}. Give another, or 0 for any.") from error
         log.info("metrics at http://%s:%d/metrics", settings.metrics_host, server.server_port)
         try:
             yield folder

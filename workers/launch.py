@@ -5,6 +5,7 @@ process of its own that sees this GPU and no other, and the CPU pool sees none, 
 GPU workers take what is meant for GPUs first, and then what is for everybody.
 """
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -12,11 +13,15 @@ from typing import Annotated
 
 import typer
 
+from tokenmill import logs
 from tokenmill.broker import GPU_QUEUE, QUEUE, without_password
 from tokenmill.devices import Found, Gpu, choose, find
 from tokenmill.errors import UsageError
 from tokenmill.settings import Settings, child_environment
-from workers.supervisor import Pool, Supervisor, say
+from workers import exposition
+from workers.supervisor import Pool, Supervisor
+
+log = logging.getLogger(__name__)
 
 
 def main(
@@ -36,6 +41,10 @@ def main(
         typer.Option(help="What Flower and status call them, in place of cpu and gpu0.", envvar="TOKENMILL_WORKER_NAME"),
     ] = None,
     log_level: Annotated[str, typer.Option(help="Log level.", envvar="TOKENMILL_LOG_LEVEL")] = "INFO",
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(help="Serve metrics on this port; 0 takes any.", envvar="TOKENMILL_METRICS_PORT", min=0, max=65535),
+    ] = None,
     warm: Annotated[
         str | None, typer.Option(help="Load what the job in this output folder needs before the first batch.")
     ] = None,
@@ -54,19 +63,20 @@ def main(
         processes = cpu_processes(cpus, len(chosen))
         if not chosen and not processes:
             raise UsageError(f"--gpus {gpus} with --cpus none leaves nothing to run: {found.why_none}. Give --cpus 0.")
+        logs.configure(as_json=settings.json_log, level=log_level)
+        for trouble in found.troubles:
+            log.warning("no worker for a GPU: %s", trouble)
+        with exposition.served(metrics_port, settings, chosen) as metrics:
+            more = ("--log-level", log_level, *(("--warm", warm) if warm else ()))
+            prefix = f"{name}-" if name else ""
+            gpu_pools = [pool(f"{prefix}gpu{gpu.index}", 1, (GPU_QUEUE, QUEUE), more, broker, metrics, gpu) for gpu in chosen]
+            cpu_pools = [pool(name or "cpu", processes, (QUEUE,), more, broker, metrics)] if processes else []
+            for one in (*gpu_pools, *cpu_pools):
+                log.info("%s: %s, on %s", one.name, one.gpu or f"{processes} processes", without_password(broker))
+            raise typer.Exit(Supervisor((*gpu_pools, *cpu_pools), settings.grace_seconds).run())
     except UsageError as error:
-        say(str(error))
+        typer.echo(f"tokenmill-worker: {error}", err=True)
         raise typer.Exit(2) from None
-    for trouble in found.troubles:
-        say(f"no worker for a GPU: {trouble}")
-    more = ("--log-level", log_level, *(("--warm", warm) if warm else ()))
-    prefix = f"{name}-" if name else ""
-    pools = [pool(f"{prefix}gpu{gpu.index}", 1, (GPU_QUEUE, QUEUE), more, broker, gpu) for gpu in chosen]
-    if processes:
-        pools.append(pool(name or "cpu", processes, (QUEUE,), more, broker))
-    for one in pools:
-        say(f"{one.name}: {one.gpu or f'{processes} processes'}, on {without_password(broker)}")
-    raise typer.Exit(Supervisor(pools, settings.grace_seconds).run())
 
 
 def cpu_processes(cpus: str, gpu_workers: int) -> int:
@@ -78,15 +88,23 @@ def cpu_processes(cpus: str, gpu_workers: int) -> int:
     return int(cpus) or max(1, len(os.sched_getaffinity(0)) - gpu_workers)
 
 
-def pool(name: str, processes: int, queues: Sequence[str], more: Sequence[str], broker: str, gpu: Gpu | None = None) -> Pool:
-    """A process of `workers.pool`, with the GPU that it may see."""
+def pool(
+    name: str,
+    processes: int,
+    queues: Sequence[str],
+    more: Sequence[str],
+    broker: str,
+    metrics: str | None,
+    gpu: Gpu | None = None,
+) -> Pool:
+    """A process of `workers.pool`, with the GPU that it may see and the folder for its metrics."""
     arguments = ["--name", name, "--processes", str(processes), "--queues", ",".join(queues), *more]
     if gpu is not None:
         arguments += ["--gpu", str(gpu)]
     return Pool(
         name=name,
         command=(sys.executable, "-P", "-m", "workers.pool", *arguments),
-        environment=child_environment(broker=broker, gpus=gpu.uuid if gpu else ""),
+        environment=child_environment(broker=broker, gpus=gpu.uuid if gpu else "", metrics=metrics),
         gpu=gpu,
     )
 

@@ -12,7 +12,7 @@ import sys
 
 from celery.utils.nodenames import default_nodename, host_format
 
-from workers import tasks, telemetry
+from workers import metrics, tasks
 from workers.app import app
 
 
@@ -33,7 +33,7 @@ def main() -> None:
             sys.stderr.write(f"not warmed up for {asked.warm}: {error}\n")
     if asked.gpu:
         app.conf.update(gpu=asked.gpu)  # no setting of Celery's, but one that Flower shows
-    telemetry.begin("gpu" if asked.gpu else "cpu", asked.processes)
+    metrics.begin("gpu" if asked.gpu else "cpu", asked.processes)
     worker = app.Worker(
         hostname=host_format(default_nodename(f"{asked.name}@%h")),
         # Of all pools only prefork survives signals, time limits and engine threads.

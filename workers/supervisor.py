@@ -8,6 +8,7 @@ outright, the kernel ends its children (Linux).
 Celery's own soft shutdown is not used: it sleeps through its whole time-out even if the work is done at once (5.7).
 """
 
+import logging
 import math
 import os
 import signal
@@ -17,11 +18,11 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-import typer
-
 from tokenmill import devices
 from tokenmill.devices import Gpu
 from tokenmill.process import die_with_parent
+
+log = logging.getLogger(__name__)
 
 #: Longest pause before a worker that died is started again, in seconds.
 LONGEST_PAUSE = 30.0
@@ -83,7 +84,7 @@ class Child:
             if not self.ending:
                 self._pause = 1.0 if now - self._began > 60 else min(2 * self._pause, LONGEST_PAUSE)
                 self._due = now + self._pause
-                say(f"{self.pool.name} ended with status {status}; starting it again in {self._pause:.0f} s")
+                log.error("%s ended with status %d; starting it again in %.0f s", self.pool.name, status, self._pause)
         elif self._deadline is not None and now >= self._deadline:
             if self._cold is None:
                 self._cold = now
@@ -124,7 +125,7 @@ class Supervisor:
         while self._children:
             for child in self._children:
                 if child.pool.gpu in watch.lost and not child.ending:
-                    say(f"GPU {child.pool.gpu} is gone: {child.pool.name} ends, and its batch goes back to the queue")
+                    log.error("GPU %s is gone: %s ends, and its batch goes back to the queue", child.pool.gpu, child.pool.name)
                     child.end(time.monotonic())
                 if self._deadline is not None:
                     child.end(self._deadline)
@@ -132,7 +133,7 @@ class Supervisor:
             self._children = [child for child in self._children if not child.ended]
             time.sleep(TICK)
         if self._deadline is None:
-            say("no worker is left. Mend or leave out the GPUs, and start again.")
+            log.error("no worker is left. Mend or leave out the GPUs, and start again.")
         return 0 if self._deadline is not None else 1
 
 
@@ -153,8 +154,3 @@ class Watch:
             now = devices.lost(self._gpus)
             self.lost = self.lost | now & before
             before = now
-
-
-def say(what: str) -> None:
-    """One line on stderr."""
-    typer.echo(f"tokenmill-worker: {what}", err=True)

@@ -19,7 +19,7 @@ from tokenmill.meter import Meter
 from tokenmill.pipeline import Abandoned, run_batch
 from tokenmill.poison import Cause
 from tokenmill.settings import Settings
-from workers import telemetry
+from workers import metrics, telemetry
 from workers.admission import admit_sources, admitted
 from workers.app import app
 from workers.attempts import Attempts
@@ -51,7 +51,7 @@ def encode_batch(task: Task, job_id: str, output: str, batch: int) -> Ending:
     stuck = Settings.from_environment().stuck_seconds
     with Heartbeat(client, task, lease, attempts, ledger, worker=worker, stuck=stuck) as heartbeat:
         pause = 1.0
-        telemetry.count_attempt(died=attempts.begin())
+        metrics.count_attempt(died=attempts.begin())
         while True:
             try:
                 ending = commit_or_park(job_id, ledger, batch, heartbeat, attempts, worker)
@@ -60,10 +60,10 @@ def encode_batch(task: Task, job_id: str, output: str, batch: int) -> Ending:
                 return Ending(outcome=Outcome.LEFT, why=str(why))
             except MemoryError:  # must not reach Celery: it kills the worker's main process over it
                 attempts.died(Cause.MEMORY, heartbeat.place)
-                telemetry.count_attempt(died=attempts.begin())
+                metrics.count_attempt(died=attempts.begin())
             except TransientError as error:  # never counts against the batch
                 log.warning("batch %06d waits: %s", batch, error)
-                telemetry.count_wait()
+                metrics.count_wait()
                 try:
                     heartbeat.wait(random.uniform(pause / 2, pause), str(error))
                 except Abandoned as why:
@@ -114,7 +114,7 @@ def commit_or_park(job_id: str, ledger: Ledger, batch: int, heartbeat: Heartbeat
     except Exception as error:
         reason, details = f"unforeseen {type(error).__name__}: {error}", traceback.format_exc()
     finally:
-        telemetry.count_spent(meter)
+        metrics.count_spent(meter)
     if ledger.entry(batch) is not None:  # another copy of this batch came through meanwhile
         return Ending(outcome=Outcome.DONE_ALREADY)
     ledger.park(
