@@ -78,7 +78,7 @@ def dispatch(output: str, broker: str, done: int) -> dict[str, Any]:
 
     def look(progress: Progress) -> None:
         nonlocal deepest, most, most_running, message
-        deepest, most = max(deepest, queue.waiting()), max(most, len(progress.under_way))
+        deepest, most = max(deepest, queue.waiting(QUEUE)), max(most, len(progress.under_way))
         most_running = max(most_running, len(progress.running))
         message = max([message, *map(len, client.lrange(PREFIX + QUEUE, 0, 0))])
 

@@ -13,7 +13,7 @@ from enum import Enum
 import redis
 
 from producer.progress import Pace, Progress, Tally, observe
-from producer.queue import BatchQueue, Sighting
+from producer.queue import BatchQueue, Sighting, queue_of
 from tokenmill.errors import JobError, TransientError
 from tokenmill.job import Batch, DisabledEngine, ParkedBatch
 from tokenmill.ledger import Ledger
@@ -105,6 +105,8 @@ class Dispatcher:
         elif self._ledger.is_cancelled():
             self._queue.clear(self._job.job_id)
             self.outcome = Outcome.CANCELLED
+        else:  # asked for again, it may be for another device
+            self._job = self._ledger.find_job() or self._job
 
     def _take_over(self) -> None:
         """Learn from the ledger what is done and from Redis what is under way."""
@@ -123,16 +125,20 @@ class Dispatcher:
 
     def _look(self, sightings: dict[int, Sighting]) -> None:
         """Settle every batch that has gone from sight, and those that have stood still too long."""
-        now, idle = time.monotonic(), self._queue.waiting() == 0
+        queue = queue_of(self._job)
+        now, idle = time.monotonic(), self._queue.waiting(queue) == 0
         for index, seen in list(self._under_way.items()):
             sighting = sightings.get(index)
             if sighting is None:
                 self._settle(index)
             elif sighting != seen.sighting:
                 self._under_way[index] = _Seen(sighting, now)
-            elif now - seen.at > STALE and (idle or sighting.state != "sent"):
-                self._queue.forget(self._job.job_id, index)
-                self._settle(index)
+            else:
+                sent = sighting.state == "sent"
+                strayed = sent and sighting.queue != queue  # the job has another device now; nobody may ever look there
+                if strayed or (now - seen.at > STALE and (idle or not sent)):
+                    self._queue.forget(self._job.job_id, index)
+                    self._settle(index)
 
     def _settle(self, index: int) -> None:
         """Ask the ledger what became of a batch: done, parked, or lost and to be sent again."""
@@ -191,7 +197,7 @@ class Dispatcher:
             if batch is None:
                 return False
             # noted first: if sending fails, the next look finds no sighting, and the batch is sent again
-            self._under_way[batch.index] = _Seen(Sighting(state="sent"), time.monotonic())
+            self._under_way[batch.index] = _Seen(Sighting(state="sent", queue=queue_of(self._job)), time.monotonic())
             self._queue.send(self._job, self._ledger.output, batch)
         return True
 

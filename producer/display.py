@@ -18,6 +18,7 @@ from rich.text import Text
 
 from producer.prepare import Prepared
 from producer.progress import Progress
+from tokenmill.broker import GPU_QUEUE
 from tokenmill.job import DisabledEngine
 from tokenmill.manifest import Totals
 
@@ -132,6 +133,8 @@ def status(progress: Progress) -> RenderableType:
     """The page of `tokenmill status`."""
     state = "sealed" if progress.sealed else "running" if progress.running else "not running"
     rows: list[RenderableType] = [Text(f"{progress.job.name}  {progress.job.job_id}  {state}"), bar(progress)]
+    if progress.unserved:
+        rows.append(Text(f"waiting: {unserved(progress.unserved)}", style="yellow"))
     if progress.running:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
         for column in ("batch", "worker", "documents", "tokens", "seconds"):
@@ -141,6 +144,15 @@ def status(progress: Progress) -> RenderableType:
             table.add_row(f"{index:06d}", sighting.worker, *cells)
         rows.append(table)
     return Group(*rows)
+
+
+def unserved(queue: str) -> str:
+    """What to do about a queue that no worker serves."""
+    if queue == GPU_QUEUE:
+        what = "Start tokenmill-worker on a host that has a GPU, or ask for the same job again with --device auto."
+    else:
+        what = "Start tokenmill-worker somewhere."
+    return f"no worker serves the queue {queue}. {what}"
 
 
 def document(number: int, ids: list[int], text: str) -> None:

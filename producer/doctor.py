@@ -1,7 +1,6 @@
-"""`tokenmill doctor`: broker, storage, tokenizer, engine, GPU — what works, what does not, what to do."""
+"""`tokenmill doctor`: broker, storage, tokenizer, engines, GPUs — what works, what does not, what to do."""
 
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from producer.local import PrivateBroker
 from producer.queue import BatchQueue
 from tokenmill import storage, tokenizers
 from tokenmill.broker import without_password
+from tokenmill.devices import find
 from tokenmill.engines import ENGINES, Encoder
 from tokenmill.job import JobSpec
 from tokenmill.settings import Settings
@@ -35,7 +35,7 @@ def examine(settings: Settings, tokenizer: str, output: str) -> Iterator[Finding
     yield _try("tokenizer", lambda: _tokenizer(tokenizer))
     for engine in ENGINES:
         yield _try(f"engine {engine}", lambda engine=engine: _engine(engine, tokenizer), needed=engine == "reference")  # type: ignore[misc]
-    yield _try("GPU", _gpu, needed=False)
+    yield _try("GPUs", lambda: _gpus(settings), needed=False)
 
 
 def _try(part: str, attempt: Callable[[], str], *, needed: bool = True) -> Finding:
@@ -80,9 +80,8 @@ def _engine(engine: str, tokenizer: str) -> str:
     return f"{encoder.version} gives {ids}"
 
 
-def _gpu() -> str:
-    smi = shutil.which("nvidia-smi")
-    if smi is None:
-        raise RuntimeError("none found (no nvidia-smi); jobs run on the CPU engines")
-    listed = subprocess.run([smi, "-L"], capture_output=True, text=True, timeout=20, check=True)
-    return listed.stdout.strip().replace("\n", "; ")
+def _gpus(settings: Settings) -> str:
+    found = find(settings.visible_gpus)
+    if not found.gpus:
+        raise RuntimeError(f"{found.why_none}; tokenmill-worker starts CPU workers only")
+    return "; ".join([*map(str, found.gpus), *found.troubles])

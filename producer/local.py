@@ -23,9 +23,11 @@ from producer.prepare import Prepared
 from producer.progress import Progress
 from producer.queue import BatchQueue
 from tokenmill import storage
-from tokenmill.errors import JobError, TransientError
+from tokenmill.devices import find
+from tokenmill.errors import JobError, TransientError, UsageError
+from tokenmill.job import Device
 from tokenmill.process import die_with_parent
-from tokenmill.settings import child_environment
+from tokenmill.settings import Settings, child_environment
 
 #: Seconds for a broker to answer or a worker to end.
 PATIENCE = 15.0
@@ -94,14 +96,18 @@ class PrivateBroker:
 class LocalWorkers:
     """This machine's workers on a broker, for as long as the `with` block."""
 
-    def __init__(self, broker: str, workers: int, output: str) -> None:
-        self._broker, self._workers, self._output = broker, workers, output
+    def __init__(self, broker: str, workers: int, output: str, device: Device) -> None:
+        self._broker, self._output = broker, output
+        # for all but "cuda" without GPUs: no engine uses one yet, and a worker for each would only take a core
+        self._kinds = (
+            ["--gpus", "all", "--cpus", "none"] if device is Device.CUDA else ["--gpus", "none", "--cpus", str(workers)]
+        )
         self._process: subprocess.Popen[bytes] | None = None
         self._log = tempfile.NamedTemporaryFile(prefix="tokenmill-workers-", suffix=".log", delete=False)
 
     def __enter__(self) -> Self:
         # -P: or a folder called `workers` where the user stands would be taken for ours
-        arguments = [sys.executable, "-P", "-m", "workers.launch", "--cpus", str(self._workers)]
+        arguments = [sys.executable, "-P", "-m", "workers.launch", *self._kinds]
         arguments += ["--name", f"run{os.getpid()}", "--log-level", "WARNING", "--warm", self._output]
         environment = child_environment(broker=self._broker)
         self._process = _start(arguments, environment, stdout=self._log, stderr=self._log)
@@ -120,6 +126,20 @@ class LocalWorkers:
         Path(self._log.name).unlink(missing_ok=True)
 
 
+def admit(device: Device, workers: int) -> None:
+    """Raise UsageError if this machine cannot do a job of this device."""
+    if device is not Device.CUDA:
+        return
+    found = find(Settings.from_environment().visible_gpus)
+    if not found.gpus:
+        raise UsageError(
+            f"--device cuda: there is no GPU for this process: {found.why_none}. "
+            f"Give --device auto, or submit the job to a cluster that has GPU workers."
+        )
+    if workers:
+        raise UsageError("--device cuda means one worker per GPU. Leave --workers (TOKENMILL_WORKERS) out.")
+
+
 def run_here(
     prepared: Prepared,
     broker: str | None,
@@ -132,7 +152,7 @@ def run_here(
         return Outcome.SEALED
     with ExitStack() as stack:
         url = broker or stack.enter_context(PrivateBroker()).url
-        children = stack.enter_context(LocalWorkers(url, workers, prepared.ledger.output))
+        children = stack.enter_context(LocalWorkers(url, workers, prepared.ledger.output, prepared.job.device))
 
         def look(progress: Progress) -> None:
             children.check()

@@ -87,6 +87,10 @@ def request(
     engine: Annotated[
         str, _option("--engine", panel=WORK, help="auto, reference, fastokens, gigatoken or nanotoken; the ids are the same.")
     ] = "auto",
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"],
+        _option("--device", panel=WORK, help="cuda: only workers that have a GPU do it; the ids are the same."),
+    ] = "auto",
     name: Annotated[
         str | None, _option("--name", panel=WORK, help="Short name for people; by default the output folder's.")
     ] = None,
@@ -113,6 +117,7 @@ def request(
         max_rejected=max_rejected,
         check_every=check_every,
         engine=engine,
+        device=device,
     )
 
 

@@ -24,7 +24,7 @@ from tokenmill import __version__, documents, storage, tokenizers
 from tokenmill import plan as plan_file
 from tokenmill.engines import choose
 from tokenmill.errors import BatchError, UsageError
-from tokenmill.job import Batch, EngineChoice, FileDigest, Job, JobSpec, SpecialTokens
+from tokenmill.job import Batch, Device, EngineChoice, FileDigest, Job, JobSpec, SpecialTokens
 from tokenmill.ledger import Ledger
 from tokenmill.settings import Settings
 from tokenmill.shards import dtype_for
@@ -150,6 +150,7 @@ def _new(request: Request, spec: JobSpec, files: tokenizers.TokenizerFiles, corp
         plan=FileDigest(path=plan_file.NAME, bytes=len(plan_bytes), sha256=hashlib.sha256(plan_bytes).hexdigest()),
         max_rejected=request.max_rejected,
         engine=_engine(request, spec, files, corpus, spread.kept),
+        device=Device(request.device),
         check_every=request.check_every,
         versions={"tokenmill": __version__, "python": platform.python_version(), **{name: version(name) for name in VERSIONS}},
     )
@@ -168,8 +169,14 @@ def _taken_up(request: Request, spec: JobSpec, files: tokenizers.TokenizerFiles,
         for _ in spread.watching(planned(spec, corpus)):
             pass
         engine = _engine(request, spec, files, corpus, spread.kept)
-    changed = {"max_rejected": request.max_rejected, "check_every": request.check_every, "engine": engine}
-    job = standing.model_copy(update={**changed, "name": request.name or standing.name})
+    changed = {
+        "name": request.name or standing.name,
+        "max_rejected": request.max_rejected,
+        "engine": engine,
+        "device": Device(request.device),
+        "check_every": request.check_every,
+    }
+    job = standing.model_copy(update=changed)
     if job != standing:
         ledger.write_job(job)
     return job

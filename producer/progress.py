@@ -7,7 +7,8 @@ from typing import Any
 
 import redis
 
-from producer.queue import BatchQueue, Sighting
+from producer.queue import BatchQueue, Sighting, queue_of
+from tokenmill.errors import TransientError
 from tokenmill.job import Counts, DisabledEngine, Job, ParkedBatch, ShardEntry
 from tokenmill.ledger import Ledger
 
@@ -30,6 +31,8 @@ class Progress:
     parked: tuple[ParkedBatch, ...]
     #: Engines that the live check found wrong.
     disabled: tuple[DisabledEngine, ...] = ()
+    #: The job's queue, if its batches wait and no worker takes any from there.
+    unserved: str | None = None
     #: Source bytes per second; None until there is something to measure.
     pace: float | None = None
 
@@ -77,6 +80,7 @@ class Progress:
             "bytes_per_second": self.pace,
             "seconds_left": self.seconds_left,
             "running": {f"{index:06d}": asdict(sighting) for index, sighting in sorted(self.running.items())},
+            "unserved_queue": self.unserved,
             "parked": {f"{batch.index:06d}": batch.reason for batch in self.parked},
             "disabled_engines": {disabled.engine: disabled.says() for disabled in self.disabled},
         }
@@ -143,11 +147,20 @@ def observe(tally: Tally, sightings: dict[int, Sighting], pace: Pace) -> Progres
     return replace(progress, pace=pace(progress.input_bytes))
 
 
-def seen_by(broker: str | None, job: Job) -> dict[int, Sighting]:
-    """What the broker says is under way; nothing if there is no broker or it does not answer."""
+def look(tally: Tally, broker: str | None, pace: Pace) -> Progress:
+    """What anybody can see who sees the output, and the broker too, if there is one and it answers."""
     if broker is None:
-        return {}
+        return observe(tally, {}, pace)
+    queue, job = BatchQueue(broker), tally.ledger.job()
     try:
-        return BatchQueue(broker).sightings(job.job_id)
+        sightings = queue.sightings(job.job_id)
     except redis.RedisError:
-        return {}
+        return observe(tally, {}, pace)
+    progress = observe(tally, sightings, pace)
+    wants = not progress.sealed and progress.committed + len(progress.parked) < job.batches and not tally.ledger.is_cancelled()
+    if not wants or progress.running:
+        return progress
+    try:
+        return progress if queue.is_served(queue_of(job)) else replace(progress, unserved=queue_of(job))
+    except TransientError:
+        return progress

@@ -6,6 +6,7 @@ Redis may vanish at any time; the ledger is the truth.
 
 import json
 import secrets
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tokenmill.broker import (
+    GPU_QUEUE,
     KEY_SECONDS,
     PREFIX,
     QUEUE,
@@ -30,10 +32,15 @@ from tokenmill.broker import (
     without_password,
 )
 from tokenmill.errors import TransientError
-from tokenmill.job import Batch, Job
+from tokenmill.job import Batch, Device, Job
+
+#: kombu's hash of the messages that workers have taken (kombu 5.7, `Channel.unacked_key`), below our prefix.
+UNACKED = PREFIX + "unacked"
 
 #: Seconds that a leader keeps its job without a word.
 LEAD_SECONDS = 10
+#: Seconds that workers have to say which queues they serve; their main processes answer at once, whatever is being encoded.
+ROLL_CALL = 1.0
 
 #: Keep the lead if it is ours; takes key, token, seconds.
 RENEW = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('expire', KEYS[1], ARGV[2]) else return 0 end"
@@ -52,6 +59,13 @@ class Sighting:
     rejected: int = 0
     input_bytes: int = 0
     waiting_for: str = ""
+    #: Where a "sent" batch waits.
+    queue: str = ""
+
+
+def queue_of(job: Job) -> str:
+    """The queue that a job's batches go to."""
+    return GPU_QUEUE if job.device is Device.CUDA else QUEUE
 
 
 class BatchQueue:
@@ -87,9 +101,9 @@ class BatchQueue:
 
         Raises TransientError or redis.RedisError when the broker is away.
         """
-        key = sightings_key(job.job_id)
+        key, queue = sightings_key(job.job_id), queue_of(job)
         with self._redis.pipeline(transaction=False) as pipe:
-            pipe.hset(key, str(batch.index), json.dumps({"state": "sent"}))
+            pipe.hset(key, str(batch.index), json.dumps({"state": "sent", "queue": queue}))
             pipe.expire(key, KEY_SECONDS)
             pipe.execute()
         message = BatchMessage(job_id=job.job_id, output=output, batch=batch.index)
@@ -98,7 +112,7 @@ class BatchQueue:
                 TASK,
                 args=message.arguments(),
                 task_id=message.task_id,
-                queue=QUEUE,
+                queue=queue,
                 shadow=f"{TASK}[{job.name}/{batch.index:06d}]",
                 argsrepr=f"{batch.bytes / 1e6:.1f} MB" + (f" in {len(batch.spans)} spans" if len(batch.spans) > 1 else ""),
                 reply_to="-",  # nobody waits for a result; the default names a queue in 36 bytes
@@ -107,9 +121,30 @@ class BatchQueue:
         except OperationalError as error:
             raise TransientError(f"the broker is away: {error}") from error
 
-    def waiting(self) -> int:
-        """Messages that no worker has taken yet, of all jobs."""
-        return int(self._redis.llen(PREFIX + QUEUE))
+    def waiting(self, queue: str) -> int:
+        """Messages in a queue that no worker has taken yet, of all jobs."""
+        return int(self._redis.llen(PREFIX + queue))
+
+    def taken(self) -> Counter[str]:
+        """Messages that workers have taken and are not done with, of all jobs, by queue; as many as there are busy processes.
+
+        kombu keeps those of all queues in one hash, each as [message, exchange, routing key] (5.7, `QoS.append`).
+        """
+        found = Counter[str]()
+        for message in self._redis.hgetall(UNACKED).values():
+            try:
+                found[json.loads(message)[2]] += 1
+            except (ValueError, LookupError, TypeError):
+                pass  # no message of ours; the worker that has it drops it
+        return found
+
+    def is_served(self, queue: str) -> bool:
+        """Whether a worker takes messages from a queue; takes a second. Raises TransientError when the broker is away."""
+        try:
+            answers = self._celery.control.inspect(timeout=ROLL_CALL).active_queues() or {}
+        except (OperationalError, redis.RedisError) as error:
+            raise TransientError(f"the broker is away: {error}") from error
+        return any(queue == served["name"] for queues in answers.values() for served in queues)
 
     def sightings(self, job_id: str) -> dict[int, Sighting]:
         """The batches of a job that are under way."""

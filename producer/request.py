@@ -25,3 +25,4 @@ class Request:
     max_rejected: float = 0.01
     check_every: int = 1000
     engine: str = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"

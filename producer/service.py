@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from producer.dispatch import TICK, Dispatcher
+from producer.gauges import Gauges
 from producer.queue import BatchQueue
 from tokenmill import storage
 from tokenmill.errors import TokenmillError, TransientError
@@ -36,7 +37,7 @@ def register(home: str, job: Job, output: str) -> None:
     storage.put(storage.join(storage.absolute(home), "jobs", f"{job.job_id}.json"), pointer.to_json())
 
 
-def serve(home: str, queue: BatchQueue) -> None:
+def serve(home: str, queue: BatchQueue, gauges: Gauges) -> None:
     """Drive all registered jobs, for ever."""
     jobs = storage.join(storage.absolute(home), "jobs")
     dispatchers: dict[str, Dispatcher] = {}
@@ -46,11 +47,14 @@ def serve(home: str, queue: BatchQueue) -> None:
         if time.monotonic() >= look_again:
             with _waited_out(jobs):
                 registered = storage.names(jobs)
+                for name in dispatchers.keys() - set(registered):  # another dispatcher has seen its end
+                    del dispatchers[name]
+                    gauges.ended(_job_id(name), None)
             look_again = time.monotonic() + LOOK
         for name in tuple(registered):
             url = storage.join(jobs, name)
             with _waited_out(name):
-                if _ended(name, url, dispatchers, queue):
+                if _ended(name, url, dispatchers, queue, gauges):
                     storage.delete(url)
                     registered.remove(name)
                     dispatchers.pop(name, None)
@@ -67,26 +71,35 @@ def _waited_out(what: str) -> Iterator[None]:
         time.sleep(1)
 
 
-def _ended(name: str, url: str, dispatchers: dict[str, Dispatcher], queue: BatchQueue) -> bool:
+def _ended(name: str, url: str, dispatchers: dict[str, Dispatcher], queue: BatchQueue, gauges: Gauges) -> bool:
     """Drive one job a tick further; True when it has ended, well or not. Raises TransientError."""
+    job_id = _job_id(name)
     try:
         if name not in dispatchers:
             pointer = JobPointer.from_json(storage.read(url), url)
             Settings.from_environment().roots.admit(pointer.output)
             dispatchers[name] = Dispatcher(Ledger(pointer.output), queue)
-            log.info("%s: %s", pointer.job_id, pointer.output)
-        _tick(dispatchers[name], name.removesuffix(".json"))
+            log.info("%s: %s", job_id, pointer.output, extra={"facts": {"job": job_id}})
+        progress = dispatchers[name].tick()
     except TransientError:
         raise
     except TokenmillError as error:
-        log.error("%s stopped: %s", name, error)
+        log.error("%s stopped: %s", job_id, error, extra={"facts": {"event": "job", "job": job_id, "outcome": "stopped"}})
+        gauges.ended(job_id, "stopped")
         return True
-    return dispatchers[name].outcome is not None
+    gauges.saw(job_id, progress)
+    outcome = dispatchers[name].outcome
+    if outcome is None:
+        return False
+    gauges.ended(job_id, outcome.value)
+    facts = {"documents": progress.documents, "tokens": progress.tokens, "parked": len(progress.parked)}
+    parked = f", {len(progress.parked)} batches parked" if progress.parked else ""
+    totals = f"{progress.documents:,} documents, {progress.tokens:,} tokens{parked}"
+    said = {"facts": {"event": "job", "job": job_id, "outcome": outcome.value, **facts}}
+    log.info("%s %s: %s", job_id, outcome.value, totals, extra=said)
+    return True
 
 
-def _tick(dispatcher: Dispatcher, job_id: str) -> None:
-    progress = dispatcher.tick()
-    if dispatcher.outcome is not None:
-        parked = f", {len(progress.parked)} batches parked" if progress.parked else ""
-        totals = f"{progress.documents:,} documents, {progress.tokens:,} tokens{parked}"
-        log.info("%s %s: %s", job_id, dispatcher.outcome.value, totals)
+def _job_id(name: str) -> str:
+    """The job that a pointer is for."""
+    return name.removesuffix(".json")

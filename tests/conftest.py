@@ -163,7 +163,7 @@ def real_texts() -> list[str]:
     return [text for text in texts if text][:160]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def wait_until() -> Callable[..., None]:
     """Wait for a condition instead of sleeping."""
 

@@ -16,8 +16,8 @@ from tokenmill.roots import shown
 
 #: The one task there is. Renaming it strands the messages that are under way.
 TASK = "encode_batch"
-#: The queue that every worker serves.
-QUEUE = "encode"
+#: The queue that every worker serves, and the one that only GPUs' workers do.
+QUEUE, GPU_QUEUE = "encode", "encode.gpu"
 #: Every key tokenmill's Celery makes in a shared Redis starts so.
 PREFIX = "tokenmill:"
 

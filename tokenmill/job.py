@@ -49,6 +49,17 @@ class SpecialTokens(StrEnum):
     REJECT = "reject"
 
 
+class Device(StrEnum):
+    """Which workers do a job. It decides no byte of it."""
+
+    #: Whoever comes first.
+    AUTO = "auto"
+    #: Whoever comes first, but never with an engine that runs on a GPU.
+    CPU = "cpu"
+    #: Workers that have a GPU.
+    CUDA = "cuda"
+
+
 class JobSpec(Record):
     """Everything the user asked for that decides ids, shards or the manifest."""
 
@@ -137,6 +148,7 @@ class Job(Record):
     #: Largest share of damaged documents with which the job may still be sealed.
     max_rejected: float = Field(ge=0, le=1)
     engine: EngineChoice
+    device: Device = Device.AUTO
     #: One document in this many is encoded again with the reference while the job runs; 0 for none.
     check_every: int = Field(default=1000, ge=0)
     #: Versions of the packages that matter.
@@ -229,7 +241,7 @@ class Run(Record):
     #: Unix time at the start.
     started: float
     seconds: float
-    #: Seconds by stage: read, encode, check, write.
+    #: Seconds by stage: read, encode, check, write, commit (of the files, not of the entry itself).
     stages: dict[str, float]
     #: Documents that the live check compared with the reference.
     checked: int = 0

@@ -43,10 +43,14 @@ class Ledger:
 
     def job(self) -> Job:
         """The job that owns this output. Raises UsageError if there is none."""
-        found = storage.find(self.url("job.json"))
+        found = self.find_job()
         if found is None:
             raise UsageError(f"{self.output} holds no tokenmill job (no job.json). Give the folder that --output named.")
-        return Job.from_json(found, self.url("job.json"))
+        return found
+
+    def find_job(self) -> Job | None:
+        """The job that owns this output, if one does."""
+        return self._found(Job, "job.json")
 
     def claim_for(self, job: Job) -> bool:
         """Record a new job: from here on the folder is its own. False if another producer has put one on record meanwhile."""

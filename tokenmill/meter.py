@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from tokenmill.job import Counts
 
+#: What a batch goes through: the live check is `check`, publishing files and entry `commit`.
+STAGES = ("read", "encode", "check", "write", "commit")
+
 
 @dataclass(slots=True)
 class Meter:
@@ -30,9 +33,13 @@ class Meter:
     checked: int = 0
     #: Documents that the reference encoded one by one.
     one_by_one: int = 0
+    #: Whether the live check has found the job's engine wrong in this batch.
+    found_wrong: bool = False
+    #: Whether the job's engine is disabled, by this batch or by another.
+    disabled: bool = False
     lengths: NDArray[np.int64] = field(default_factory=lambda: np.zeros(65, np.int64))
     #: Seconds by stage; reading goes on while the others work.
-    stages: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("read", "encode", "check", "write"), 0.0))
+    stages: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

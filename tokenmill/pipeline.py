@@ -48,8 +48,8 @@ class Abandoned(Exception):
 
 def run_batch(
     job: Job, batch: Batch, encoder: Encoder, ledger: Ledger, meter: Meter, watch: Watch, *, worker: str, attempt: int
-) -> ShardEntry:
-    """Encode one batch and commit it; returns the entry that stands, which may be another worker's.
+) -> ShardEntry | None:
+    """Encode one batch and commit it; returns its entry, or None where another worker's stands.
 
     If that one names other bytes, which only an engine found wrong meanwhile makes, it is taken back: the batch is done again.
 
@@ -59,7 +59,7 @@ def run_batch(
     Abandoned if the watch says so.
     """
     if ledger.disabled_engine(encoder.name) is not None:
-        encoder = encoder.reference
+        encoder, meter.disabled = encoder.reference, True
     started, begin = time.time(), time.perf_counter()
     try:
         files = _write_files(job, batch, encoder, ledger, meter, watch)
@@ -67,6 +67,7 @@ def run_batch(
         ledger.disable_engine(_disabled(job, batch, encoder, divergence, worker))
         encoder = encoder.reference
         meter.clear()
+        meter.found_wrong = meter.disabled = True
         files = _write_files(job, batch, encoder, ledger, meter, watch)
     entry = ShardEntry(
         job_id=job.job_id,
@@ -84,12 +85,13 @@ def run_batch(
             one_by_one=meter.one_by_one,
         ),
     )
-    if ledger.commit(entry):
-        return entry
-    standing = ledger.entry(batch.index) or entry
-    if standing.files != entry.files:  # ours have just replaced the ones it names: nobody can say which are right
-        ledger.revoke(batch.index)
-    return standing
+    with meter.timed("commit"):
+        if ledger.commit(entry):
+            return entry
+        standing = ledger.entry(batch.index) or entry
+        if standing.files != entry.files:  # ours have just replaced the ones it names: nobody can say which are right
+            ledger.revoke(batch.index)
+        return None
 
 
 def _write_files(
@@ -124,7 +126,7 @@ def _write_files(
         watch.at(None)
         for span in batch.spans:
             check_unchanged(span)
-        with meter.timed("write"):
+        with meter.timed("commit"):
             return (*writer.publish(), *rejected.publish())
 
 

@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tokenmill.broker import checked
+from tokenmill.devices import VARIABLE as GPUS
 from tokenmill.errors import UsageError
 from tokenmill.roots import VARIABLE as ROOTS
 from tokenmill.roots import Roots
+
+#: Read by prometheus-client itself, which then keeps its numbers in files there.
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +36,14 @@ class Settings:
     #: Seconds for which a worker that is told to end may finish its batches (TOKENMILL_GRACE_SECONDS); its container's must be
     #: longer.
     grace_seconds: float
+    #: Whether the log is JSON, a line per event (TOKENMILL_LOG_FORMAT, "text" or "json").
+    json_log: bool
+    #: Where metrics are served (TOKENMILL_METRICS_HOST), if a port is given at all.
+    metrics_host: str
+    #: Folder in which a worker's processes leave their numbers for the one that serves them; `tokenmill-worker` sets it.
+    metrics_folder: str | None
+    #: The GPUs that this process may use, as CUDA reads it (CUDA_VISIBLE_DEVICES); None where it is not set.
+    visible_gpus: str | None
 
     @classmethod
     def from_environment(cls) -> "Settings":
@@ -45,6 +57,10 @@ class Settings:
             cache=Path(environment.get("TOKENMILL_CACHE") or Path.home() / ".cache" / "tokenmill"),
             stuck_seconds=_seconds("TOKENMILL_STUCK_SECONDS", 300),
             grace_seconds=_seconds("TOKENMILL_GRACE_SECONDS", 20),
+            json_log=_one_of("TOKENMILL_LOG_FORMAT", "text", "json") == "json",
+            metrics_host=environment.get("TOKENMILL_METRICS_HOST") or "127.0.0.1",
+            metrics_folder=environment.get(METRICS_FOLDER),
+            visible_gpus=environment.get(GPUS),
         )
 
 
@@ -66,8 +82,19 @@ def _yes(variable: str) -> bool:
     return given == "1"
 
 
-def child_environment(*, broker: str) -> dict[str, str]:
+def _one_of(variable: str, default: str, *others: str) -> str:
+    given = os.environ.get(variable) or default
+    if given not in (default, *others):
+        raise UsageError(f"{variable} is {given!r}; give {' or '.join((default, *others))}.")
+    return given
+
+
+def child_environment(*, broker: str, gpus: str | None = None, metrics: str | None = None) -> dict[str, str]:
     """The environment of a worker process on this host: the broker by variable, never in argv where `ps` shows it.
+
+    Args:
+        gpus: UUIDs of the GPUs that it may use, "" for none; None for those that this process may use.
+        metrics: folder in which it leaves its numbers; None where nobody serves them.
 
     One process per core is the only layer of parallelism (notes on fork safety: a Rust thread pool built before a fork
     deadlocks the child), so the engines' own thread pools are held at one thread.
@@ -76,4 +103,6 @@ def child_environment(*, broker: str) -> dict[str, str]:
     # A worker needs buffers of the same megabytes again and again; by default glibc gives each back to the kernel and gets it
     # anew, page by page. Kept, reading JSON Lines takes 2.6 CPU-seconds per GB instead of 3.7.
     kept = {"MALLOC_MMAP_THRESHOLD_": str(64 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20)}
-    return {**os.environ, **kept, **single, "TOKENMILL_BROKER": broker}
+    visible = {} if gpus is None else {GPUS: gpus}
+    counted = {} if metrics is None else {METRICS_FOLDER: metrics}
+    return {**os.environ, **kept, **single, **visible, **counted, "TOKENMILL_BROKER": broker}

@@ -8,10 +8,10 @@ the message is at least well formed, a sighting that tells `tokenmill status` wh
 import functools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import redis
 from celery import Task
-from celery.utils.log import get_task_logger
 
 from tokenmill import storage
 from tokenmill.broker import KEY_SECONDS, BatchMessage, sightings_key
@@ -19,25 +19,21 @@ from tokenmill.errors import UsageError
 from tokenmill.job import Batch
 from tokenmill.settings import Settings
 from workers.connection import broker_client
-
-log = get_task_logger(__name__)
-
-#: How the ending of a refused message begins.
-REFUSED = "refused: "
+from workers.ending import Ending, Outcome
 
 #: What a worker opens below an output folder; each of them could be a link that leads elsewhere.
 OPENED = ("job.json", "plan.parquet", "tokenizer/tokenizer.json", "shards", "entries", "rejected", "parked", "disabled")
 
 
-def admitted(work: Callable[[Task, str, str, int], str]) -> Callable[..., str]:
-    """Give a task only messages that may be acted upon; the others end with one line in the log."""
+def admitted(work: Callable[[Task, str, str, int], Ending]) -> Callable[..., Ending]:
+    """Give a task only messages that may be acted upon; the others are refused."""
 
     @functools.wraps(work)
-    def refuse_or_work(task: Task, *arguments: object, **named: object) -> str:
+    def refuse_or_work(task: Task, *arguments: object, **named: object) -> Ending:
         try:
             message = _message(arguments, named)
         except UsageError as error:
-            return refused(str(error))
+            return Ending(outcome=Outcome.REFUSED, why=str(error))
         try:
             roots = Settings.from_environment().roots
             roots.admit(message.output)
@@ -45,16 +41,12 @@ def admitted(work: Callable[[Task, str, str, int], str]) -> Callable[..., str]:
                 roots.admit(storage.join(message.output, place))
         except UsageError as error:
             _tell(task, message, str(error))
-            return refused(str(error))
-        return work(task, *message.arguments())
+            ending = Ending(outcome=Outcome.REFUSED, why=str(error))
+        else:
+            ending = work(task, *message.arguments())
+        return replace(ending, job_id=message.job_id, batch=message.batch)
 
     return refuse_or_work
-
-
-def refused(why: str) -> str:
-    """Note in the log that a message was refused; returns what Flower shows of it."""
-    log.error("a message is refused: %s", why)
-    return REFUSED + why
 
 
 def admit_sources(planned: Batch) -> None:

@@ -7,10 +7,22 @@ import this file. The figures in the comments are of Celery 5.7 and Valkey 9.1, 
 from typing import Any
 
 from celery import Celery
+from kombu.utils.scheduling import priority_cycle
 
 from tokenmill.broker import QUEUE, TRANSPORT_OPTIONS
 from tokenmill.errors import UsageError
 from tokenmill.settings import Settings
+
+
+class GpuFirst(priority_cycle):
+    """The order in which a worker of several queues asks them: `encode.gpu` before `encode`.
+
+    kombu's own orders are turns, the alphabet, and that of a set, which is anybody's guess (5.7).
+    """
+
+    def consume(self, n: int) -> list[str]:
+        """All `n` queues, in that order."""
+        return sorted(self.items[:n], reverse=True)
 
 
 def configuration() -> dict[str, Any]:
@@ -22,7 +34,7 @@ def configuration() -> dict[str, Any]:
         )
     return {
         "broker_url": broker,
-        "broker_transport_options": TRANSPORT_OPTIONS,
+        "broker_transport_options": {**TRANSPORT_OPTIONS, "queue_order_strategy": GpuFirst},
         # Wait for the broker however long it is away; the default gives up after 100 tries.
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,

@@ -31,8 +31,9 @@ class Attempts:
         #: 1 for the first.
         self.number = 1
 
-    def begin(self) -> None:
-        """Count one more attempt, and learn how those before ended."""
+    def begin(self) -> bool:
+        """Count one more attempt, and learn how those before ended; whether the last of them took its process along."""
+        died = False
         try:
             with self._client.pipeline() as pipe:
                 pipe.hincrby(self._key, self._number, 1)
@@ -41,13 +42,15 @@ class Attempts:
                 number, (at, deaths, cause), _ = pipe.execute()
             self.number = int(number)
             self._known = [(_place(place), Cause(how)) for place, how in json.loads(deaths or "[]")]
-            if at is not None:  # nobody took the note away: the attempt before did not come to its end
+            died = at is not None  # nobody took the note away: the attempt before did not come to its end
+            if died:
                 self._known.append((_place(json.loads(at)), Cause((cause or b"killed").decode())))
             self._remember()
             self.note(None)
         except (redis.RedisError, ValueError):
             pass
         self.deaths = Deaths.of(self._known)
+        return died
 
     def died(self, cause: Cause, place: Place | None) -> None:
         """An attempt has ended over something that did not take its process along."""

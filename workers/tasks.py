@@ -6,7 +6,6 @@ import traceback
 from dataclasses import dataclass
 from functools import lru_cache
 
-from billiard import current_process
 from celery import Task
 from celery.utils.log import get_task_logger
 
@@ -20,10 +19,12 @@ from tokenmill.meter import Meter
 from tokenmill.pipeline import Abandoned, run_batch
 from tokenmill.poison import Cause
 from tokenmill.settings import Settings
-from workers.admission import REFUSED, admit_sources, admitted, refused
+from workers import metrics, telemetry
+from workers.admission import admit_sources, admitted
 from workers.app import app
 from workers.attempts import Attempts
 from workers.connection import broker_client
+from workers.ending import Ending, Outcome
 from workers.heartbeat import Heartbeat
 from workers.lease import Lease
 
@@ -31,50 +32,51 @@ log = get_task_logger(__name__)
 
 #: Longest pause between two tries at something transient, in seconds.
 LONGEST_PAUSE = 30.0
-#: How a batch ends whose output is not there, and how long the process then takes no other, in seconds.
-UNSEEN, UNSEEN_PAUSE = "left: its output is not there", 10.0
+#: How long a process takes no other batch after one whose output is not there, in seconds.
+UNSEEN_PAUSE = 10.0
 
 
 @app.task(name=TASK, bind=True)
+@telemetry.reported
 @admitted
-def encode_batch(task: Task, job_id: str, output: str, batch: int) -> str:
+def encode_batch(task: Task, job_id: str, output: str, batch: int) -> Ending:
     """Encode one batch of one job; however this ends, the batch is then committed, parked, another worker's, or not wanted.
 
-    Returns how it ended, for people who look at Flower; nothing else reads it.
+    Returns how it ended, for people who look at Flower, the log or a dashboard; nothing else reads it.
     """
-    client, worker = broker_client(), f"{task.request.hostname}/{getattr(current_process(), 'index', 0)}"
+    client, worker = broker_client(), telemetry.worker_name(task)
     lease, attempts, ledger = Lease(client, job_id, batch), Attempts(client, job_id, batch), Ledger(output)
     if not lease.take():
-        return "another worker has it"
+        return Ending(outcome=Outcome.HELD_ELSEWHERE)
     stuck = Settings.from_environment().stuck_seconds
     with Heartbeat(client, task, lease, attempts, ledger, worker=worker, stuck=stuck) as heartbeat:
         pause = 1.0
-        attempts.begin()
+        metrics.count_attempt(died=attempts.begin())
         while True:
             try:
                 ending = commit_or_park(job_id, ledger, batch, heartbeat, attempts, worker)
                 break
             except Abandoned as why:
-                log.warning("batch %06d is left: %s", batch, why)
-                return f"left: {why}"
+                return Ending(outcome=Outcome.LEFT, why=str(why))
             except MemoryError:  # must not reach Celery: it kills the worker's main process over it
                 attempts.died(Cause.MEMORY, heartbeat.place)
-                attempts.begin()
+                metrics.count_attempt(died=attempts.begin())
             except TransientError as error:  # never counts against the batch
                 log.warning("batch %06d waits: %s", batch, error)
+                metrics.count_wait()
                 try:
                     heartbeat.wait(random.uniform(pause / 2, pause), str(error))
                 except Abandoned as why:
-                    return f"left: {why}"
+                    return Ending(outcome=Outcome.LEFT, why=str(why))
                 pause = min(2 * pause, LONGEST_PAUSE)
         attempts.forget()
-    if ending.startswith((UNSEEN, REFUSED)):
+    if ending.outcome in (Outcome.UNSEEN, Outcome.REFUSED):
         # The batch is out of our hands by now. A host that lacks the storage must not be the quickest to take all the others.
         time.sleep(UNSEEN_PAUSE)
     return ending
 
 
-def commit_or_park(job_id: str, ledger: Ledger, batch: int, heartbeat: Heartbeat, attempts: Attempts, worker: str) -> str:
+def commit_or_park(job_id: str, ledger: Ledger, batch: int, heartbeat: Heartbeat, attempts: Attempts, worker: str) -> Ending:
     """Do the batch, or write down why it cannot be done; return how it ended.
 
     Raises TransientError when it is worth waiting, MemoryError and Abandoned as they come.
@@ -82,39 +84,39 @@ def commit_or_park(job_id: str, ledger: Ledger, batch: int, heartbeat: Heartbeat
     try:
         job = ledger.job() if ledger.has_job() else None
     except (JobError, BatchError) as error:
-        return refused(str(error))
+        return Ending(outcome=Outcome.REFUSED, why=str(error))
     if job is None or job.job_id != job_id:
-        log.warning("batch %06d is left: %s holds no job %s. Does this host see the storage?", batch, ledger.output, job_id)
-        return UNSEEN
+        why = f"{ledger.output} holds no job {job_id}. Does this host see the storage?"
+        return Ending(outcome=Outcome.UNSEEN, why=why)
     if batch >= job.batches:
-        return refused(f"it is for batch {batch:06d}, and the job has {job.batches:,} batches.")
+        return Ending(outcome=Outcome.REFUSED, why=f"the job has {job.batches:,} batches.")
     if ledger.entry(batch) is not None:
-        return "was done already"
+        return Ending(outcome=Outcome.DONE_ALREADY)
     if ledger.is_cancelled():
-        return "left: the job was cancelled"
-    reason, details, stops_job = "", "", False
+        return Ending(outcome=Outcome.LEFT, why="the job was cancelled")
+    reason, details, stops_job, meter = "", "", False, Meter()
     try:
         hopeless = heartbeat.deaths.hopeless()
         if hopeless is not None:
             raise BatchError(f"{hopeless}. Look into the workers' logs; `tokenmill retry` takes it up again.")
         work = prepared(job_id, ledger.output)
-        planned, meter = work.ledger.batch(batch), Meter()
+        planned = work.ledger.batch(batch)
         admit_sources(planned)
         heartbeat.watch(meter, planned.bytes)
         entry = run_batch(
             work.job, planned, work.encoder, work.ledger, meter, heartbeat, worker=worker, attempt=attempts.number
         )
-        counts = entry.counts
-        return f"{counts.documents:,} documents · {counts.tokens:,} tokens · {counts.rejected_total:,} rejected"
+        return Ending(outcome=Outcome.COMMITTED if entry else Outcome.DONE_ALREADY, entry=entry)
     except (TransientError, MemoryError, Abandoned):
         raise
     except TokenmillError as error:
         reason, stops_job = str(error), isinstance(error, JobError)
     except Exception as error:
         reason, details = f"unforeseen {type(error).__name__}: {error}", traceback.format_exc()
+    finally:
+        metrics.count_spent(meter)
     if ledger.entry(batch) is not None:  # another copy of this batch came through meanwhile
-        return "was done already"
-    log.error("batch %06d is parked: %s", batch, reason)
+        return Ending(outcome=Outcome.DONE_ALREADY)
     ledger.park(
         ParkedBatch(
             job_id=job_id,
@@ -126,7 +128,7 @@ def commit_or_park(job_id: str, ledger: Ledger, batch: int, heartbeat: Heartbeat
             worker=worker,
         )
     )
-    return f"parked: {reason}"
+    return Ending(outcome=Outcome.PARKED, why=reason)
 
 
 @dataclass(frozen=True, slots=True)

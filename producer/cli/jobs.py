@@ -110,6 +110,7 @@ def cancel(output: Output) -> None:
 def retry(output: Output, workers: Workers = 0) -> None:
     """Take a job up again that was cancelled, or has parked batches: on the cluster of TOKENMILL_BROKER if set, else here."""
     from producer import service
+    from producer.local import admit
     from producer.prepare import Prepared
     from tokenmill.ledger import Ledger
     from tokenmill.settings import Settings
@@ -119,6 +120,8 @@ def retry(output: Output, workers: Workers = 0) -> None:
     if ledger.is_sealed():
         raise UsageError(f"{ledger.output} is sealed; there is nothing to retry.")
     parked = len(ledger.parked())
+    if settings.broker is None:
+        admit(job.device, workers)
     ledger.take_up()
     prepared = Prepared(job, ledger, len(ledger.committed()), "")
     typer.echo(f"tokenmill: {parked:,} parked batches are taken up again, {prepared.resumed:,} are committed.", err=True)
@@ -132,8 +135,11 @@ def retry(output: Output, workers: Workers = 0) -> None:
 def _run(request: Request, workers: int) -> None:
     """One job from request to seal on this machine."""
     from producer import display
+    from producer.local import admit
     from producer.prepare import prepare
+    from tokenmill.job import Device
 
+    admit(Device(request.device), workers)
     began = time.monotonic()
     with display.err.status("preparing"):
         prepared = prepare(request)
@@ -147,7 +153,7 @@ def _submit(request: Request, follow: bool) -> None:
     from producer.dispatch import Dispatcher
     from producer.dispatch import follow as follow_job
     from producer.prepare import prepare
-    from producer.queue import BatchQueue
+    from producer.queue import BatchQueue, queue_of
     from tokenmill.settings import Settings
 
     settings, began = Settings.from_environment(), time.monotonic()
@@ -157,6 +163,9 @@ def _submit(request: Request, follow: bool) -> None:
         prepared = prepare(request)
     display.introduce(prepared)
     service.register(settings.home, prepared.job, prepared.ledger.output)
+    # others may start their workers later; GPUs do not come by themselves
+    if request.device == "cuda" and not queue.is_served(queue_of(prepared.job)):
+        typer.echo(f"tokenmill: {display.unserved(queue_of(prepared.job))}", err=True)
     if not follow:
         typer.echo(prepared.ledger.output)
         return

@@ -8,16 +8,26 @@ from producer.cli.command import Exit, app, broker
 
 
 @app.command()
-def dispatch() -> None:
+def dispatch(
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(help="Serve metrics on this port; 0 takes any.", envvar="TOKENMILL_METRICS_PORT", min=0, max=65535),
+    ] = None,
+) -> None:
     """Drive all submitted jobs, as a service. Any number may run; one leads each job."""
-    import logging
-
+    from producer.gauges import Gauges
     from producer.queue import BatchQueue
     from producer.service import serve
+    from tokenmill import logs
     from tokenmill.settings import Settings
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
-    serve(Settings.from_environment().home, BatchQueue(broker()))
+    settings = Settings.from_environment()
+    logs.configure(as_json=settings.json_log)
+    queue = BatchQueue(broker())
+    gauges = Gauges(queue)
+    if metrics_port is not None:
+        gauges.serve(settings.metrics_host, metrics_port)
+    serve(settings.home, queue, gauges)
 
 
 @app.command()

@@ -20,13 +20,13 @@ def status(
     from rich.live import Live
 
     from producer import display
-    from producer.progress import Pace, Tally, observe, seen_by
+    from producer.progress import Pace, Tally, look
     from tokenmill.ledger import Ledger
     from tokenmill.settings import Settings
 
     ledger, pace, broker = Ledger(output), Pace(), Settings.from_environment().broker
     tally = Tally(ledger)
-    progress = observe(tally, seen_by(broker, ledger.job()), pace)
+    progress = look(tally, broker, pace)
     if as_json and not watch:
         typer.echo(json.dumps(progress.summary(), indent=2))
     elif not watch:
@@ -35,7 +35,7 @@ def status(
         with Live(display.status(progress), console=display.out, auto_refresh=False) as live:
             while not progress.sealed:
                 time.sleep(1)
-                progress = observe(tally, seen_by(broker, progress.job), pace)
+                progress = look(tally, broker, pace)
                 if as_json:
                     typer.echo(json.dumps(progress.summary()))
                 else:
