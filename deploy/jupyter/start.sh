@@ -1,0 +1,10 @@
+#!/bin/sh
+# JupyterLab on the image's notebooks: `start.sh [jupyter lab options]`. They are copied to the volume, where they can be changed;
+# one that lies there already stays as it is.
+set -eu
+umask 077
+here=$(dirname "$(readlink -f "$0")")
+state=${TOKENMILL_STATE:-/state}
+mkdir -p "$state/notebooks"
+cp -Rn "$here/../../notebooks/." "$state/notebooks/"
+exec jupyter lab --config="$here/jupyter_server_config.py" "$@"
