@@ -1,7 +1,7 @@
 """JupyterLab for more than one's own machine: a password or no start, no terminals, every action on record.
 
-Comes in: JUPYTER_PASSWORD_HASH and TOKENMILL_STATE (/state). Goes out: settings. Always holds: root is refused (Jupyter's own
-default), there is no token beside the password, and logins, files and kernels leave a line each in STATE/audit/jupyter.jsonl.
+Comes in: JUPYTER_PASSWORD_HASH and TOKENMILL_STATE (/state). Goes out: settings. Always holds: there is no token beside
+the password, root is refused, and logins, files and kernels leave a line each in STATE/audit/jupyter.jsonl.
 Handlers of events can be set in a file only: as an option of the command line they stop the start (jupyter_server 2.21).
 """
 
@@ -79,6 +79,7 @@ c.ServerApp.root_dir = str(state / "notebooks")
 c.ServerApp.terminals_enabled = False  # kernels leave a line on record, a terminal's commands would leave none
 c.FileContentsManager.delete_to_trash = False
 c.MappingKernelManager.cull_idle_timeout = 3600  # seconds; a notebook that is open in a browser keeps its kernel
+c.KernelManager.transport = "ipc"  # sockets in this user's own folder, not ports of the loopback
 c.LabApp.extension_manager = "readonly"
 c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"
 c.LabApp.news_url = None
