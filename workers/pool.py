@@ -8,12 +8,16 @@ Celery's own command is not used: to offer all its subcommands it loads Flower a
 """
 
 import argparse
+import logging
 import sys
 
 from celery.utils.nodenames import default_nodename, host_format
 
 from workers import metrics, tasks
 from workers.app import app
+from workers.telemetry import configure_logging
+
+log = logging.getLogger(__name__)
 
 
 def main() -> None:
@@ -26,11 +30,12 @@ def main() -> None:
     parser.add_argument("--log-level", default="INFO")
     parser.add_argument("--warm", help="output folder of the job that these workers are for")
     asked = parser.parse_args()
+    configure_logging(asked.log_level)  # before Celery, which begins with a warning where it runs as root
     if asked.warm:
         try:
             tasks.warm(asked.warm)
         except Exception as error:  # the first batch meets the same trouble, and knows how to report it
-            sys.stderr.write(f"not warmed up for {asked.warm}: {error}\n")
+            log.warning("not warmed up for %s: %s", asked.warm, error)
     if asked.gpu:
         app.conf.update(gpu=asked.gpu)  # no setting of Celery's, but one that Flower shows
     metrics.begin("gpu" if asked.gpu else "cpu", asked.processes)

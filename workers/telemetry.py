@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from billiard import current_process
+from billiard.util import get_logger
 from celery import Task
 from celery.signals import setup_logging
 
@@ -27,8 +28,10 @@ LEVELS |= {Outcome.LEFT: logging.WARNING, Outcome.UNSEEN: logging.WARNING}
 
 @setup_logging.connect
 def configure_logging(loglevel: int | str | None = None, **_: Any) -> None:
-    """Take Celery's place in setting up the log."""
+    """Take Celery's place in setting up the log; what was set up before stays."""
     logs.configure(as_json=Settings.from_environment().json_log, level=loglevel or logging.INFO)
+    # what it says of a dead child would go around the root's format (billiard.util.get_logger)
+    get_logger().propagate = True
     # its line for each task that ended: ours says more
     logging.getLogger("celery.app.trace").setLevel(logging.WARNING)
 
