@@ -20,10 +20,10 @@ from typing import Any
 
 import pytest
 import yaml
-from prometheus_client.parser import text_string_to_metric_families
 
 from tests.acceptance.cluster import Cluster, WaitUntil, children, committed, free_port, kill
 from tests.acceptance.conftest import BIN, JOB
+from tests.acceptance.endpoint import Samples, port_of, scraped, series, spoken, value
 from tests.acceptance.flower import Flower
 from tests.gpus import STAND_IN, Host, gpu
 from tokenmill.settings import METRICS_FOLDER
@@ -47,44 +47,6 @@ ReferenceEngine.encode = encode
 """
 #: What no document of the corpus is: one empty, two broken.
 DAMAGE = '{"id": "empty", "text": ""}\n{"id": "broken", "te\n{"id": "no text"}\n'
-
-Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
-
-
-def scraped(port: int) -> Samples:
-    """What an endpoint says now."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-        families = text_string_to_metric_families(answer.read().decode())
-        return {(s.name, frozenset(s.labels.items())): s.value for family in families for s in family.samples}
-
-
-def series(samples: Samples, name: str, /, **labels: str) -> list[float]:
-    """The values of all series of a name that have these labels."""
-    return [number for (called, has), number in samples.items() if called == name and labels.items() <= dict(has).items()]
-
-
-def value(samples: Samples, name: str, /, **labels: str) -> float:
-    """Their sum; there has to be one."""
-    found = series(samples, name, **labels)
-    assert found, f"no {name} with {labels}"
-    return sum(found)
-
-
-def spoken(log: str) -> list[dict[str, Any]]:
-    """The lines of a JSON log: every line is one."""
-    lines = [json.loads(line) for line in log.splitlines()]
-    assert all({"time", "level", "logger", "process", "message"} <= line.keys() for line in lines)
-    return lines
-
-
-def port_of(cluster: Cluster, name: str, wait_until: WaitUntil) -> int:
-    """Where a process serves its metrics, as its log says."""
-
-    def said() -> list[str]:
-        return [line["message"] for line in spoken(cluster.log(name)) if line["message"].startswith("metrics at http://")]
-
-    wait_until(said, f"{name}'s port")
-    return int(said()[0].rpartition(":")[2].partition("/")[0])
 
 
 class Prometheus:
@@ -207,7 +169,10 @@ def watched(corpus: Path, tmp_path_factory: pytest.TempPathFactory, wait_until: 
         gpu_worker = ["--cpus", "none", "--metrics-port", targets["gpu-worker"]]
         cluster.start("tokenmill-worker", *gpu_worker, name="gpu-worker", **environment)
         if prometheus:
-            wait_until(lambda: prometheus.asked('up{job="gpu-worker"} == 1'), "the GPU's worker in Prometheus")
+            wait_until(
+                lambda: prometheus.asked("count_over_time(tokenmill_gpu_memory_bytes[1m]) > 3"),
+                "the GPU's worker in Prometheus",
+            )
         yield Watched(
             gpus=targets["gpu-worker"], gpu_host=gpu_host,
             cluster=cluster, output=output, workers=workers, dispatcher=dispatcher, flower=flower, prometheus=prometheus,
