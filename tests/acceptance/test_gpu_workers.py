@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.acceptance.conftest import JOB, Run, contents
 from tests.acceptance.flower import Flower
 from tests.acceptance.trial import CUT, WORKER, Trial
 from tests.gpus import STAND_IN, Host, gpu, instance
+from tokenmill.devices import find
 
 A, B = gpu("a"), gpu("b")
 #: Writes down, for each column, which worker encodes it and what CUDA would let it see.
@@ -275,6 +277,37 @@ def test_a_job_for_gpus_on_this_machine(tokenmill: Run, host: Host, corpus: Path
     done = tokenmill(*job, **here)
     assert done.returncode == 0, done.stderr
     assert {worker.rpartition("-")[2] for worker in workers_of(tmp_path / "out")} <= {"gpu0", "gpu1"}
+
+
+#: Prints how many GPUs CUDA sees, and the UUID of the first.
+CUDA = """
+import ctypes, uuid
+cuda, count, raw = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(), (ctypes.c_ubyte * 16)()
+assert cuda.cuInit(0) == 0
+assert cuda.cuDeviceGetCount(ctypes.byref(count)) == 0
+assert cuda.cuDeviceGetUuid_v2(raw, 0) == 0
+print(count.value, uuid.UUID(bytes=bytes(raw)))
+"""
+
+
+def test_on_a_real_gpu(cluster: Cluster, start: Callable[..., "subprocess.Popen[bytes]"], corpus: Path, tmp_path: Path) -> None:
+    """In each worker's environment CUDA itself sees that worker's GPU alone, and in the CPU pool's none."""
+    found = find(None)
+    if not found.gpus:
+        pytest.skip(f"needs a GPU: {found.why_none}")
+    process = start("--cpus", 1, expect={"cpu", *(f"gpu{one.index}" for one in found.gpus)})
+
+    def cuda(worker: str) -> "subprocess.CompletedProcess[str]":
+        words = Path(f"/proc/{pools(process)[worker][0]}/environ").read_text().split("\0")
+        environment = dict(word.split("=", 1) for word in words if word)
+        return subprocess.run([sys.executable, "-c", CUDA], env=environment, capture_output=True, text=True)
+
+    for one in found.gpus:
+        assert cuda(f"gpu{one.index}").stdout.split() == ["1", one.uuid.partition("-")[2]]
+    assert "cuInit" in cuda("cpu").stderr
+    follow = [*JOB, *CUT, "--device", "cuda", "--output", "out", "--follow"]
+    assert cluster.start("tokenmill", "submit", corpus, *follow, name="follow").wait(120) == 0, cluster.log("follow")
+    assert workers_of(tmp_path / "out") <= {f"gpu{one.index}" for one in found.gpus}
 
 
 def test_the_doctor_shows_the_gpus(tokenmill: Run, host: Host) -> None:
