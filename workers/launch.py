@@ -65,7 +65,7 @@ def main(
     if processes:
         pools.append(pool(name or "cpu", processes, (QUEUE,), more, broker))
     for one in pools:
-        say(f"{one.name}: {one.gpu or f'{processes} processes'}, on {without_password(broker)}")
+        say(f"{one.name} {f'for GPU {one.gpu}' if one.gpu else f'with {processes} processes'} on {without_password(broker)}")
     raise typer.Exit(Supervisor(pools, settings.grace_seconds).run())
 
 
