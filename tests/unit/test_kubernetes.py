@@ -4,6 +4,7 @@ import itertools
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Callable
@@ -169,7 +170,7 @@ def test_the_brokers_command_starts_it_and_admits_its_user_alone(
         port = probe.getsockname()[1]
     script = script.replace("dir /data", f"dir {tmp_path}\nport {port}")
     own = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "REDISCLI_AUTH": "a-password"}
-    with subprocess.Popen([*shell, script], env=own, stdout=subprocess.DEVNULL) as server:
+    with subprocess.Popen([*shell, script], env=own, stdout=subprocess.DEVNULL, start_new_session=True) as server:
         try:
             user = BatchQueue(f"redis://tokenmill:a-password@127.0.0.1:{port}/0")
             wait_until(lambda: answers(user), "the broker")
@@ -180,7 +181,7 @@ def test_the_brokers_command_starts_it_and_admits_its_user_alone(
                 "a shell would keep SIGTERM from it"
             )
         finally:
-            server.kill()
+            os.killpg(server.pid, signal.SIGKILL)
 
 
 def answers(queue: BatchQueue) -> bool:
