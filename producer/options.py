@@ -85,7 +85,10 @@ def request(
         ),
     ] = 1000,
     engine: Annotated[
-        str, _option("--engine", panel=WORK, help="auto, reference, fastokens, gigatoken, nanotoken, splintr-rs; the ids are the same.")
+        str,
+        _option(
+            "--engine", panel=WORK, help="auto, reference, fastokens, gigatoken, nanotoken, splintr-rs; the ids are the same."
+        ),
     ] = "auto",
     name: Annotated[
         str | None, _option("--name", panel=WORK, help="Short name for people; by default the output folder's.")
