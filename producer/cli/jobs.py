@@ -29,6 +29,7 @@ def run(request: Request, workers: Workers = 0) -> None:
 def demo(
     output: Annotated[str, typer.Option(help="Folder for corpus and tokens.")] = "tokenmill-demo",
     workers: Workers = 0,
+    cluster: Annotated[bool, typer.Option("--cluster", help="On the cluster of TOKENMILL_BROKER instead.")] = False,
 ) -> None:
     """The main job on real text that this machine has, with a real tokenizer from pip; then verify and inspect."""
     from producer.cli.outputs import inspect, verify
@@ -40,7 +41,10 @@ def demo(
         size = write_corpus(corpus)
         typer.echo(f"corpus     {size / 1e6:.1f} MB of Python sources and docs in {corpus}", err=True)
     request = Request(sources=(corpus,), tokenizer=TOKENIZER, output=tokens, eos_token=EOS, bos_token=BOS, name="demo")
-    _run(request, workers)
+    if cluster:
+        _submit(request, follow=True)
+    else:
+        _run(request, workers)
     verify(tokens)
     inspect(tokens, document=1)
 
@@ -55,26 +59,7 @@ def submit(
 
     Without --follow, `tokenmill dispatch` must run somewhere.
     """
-    from producer import display, service
-    from producer.dispatch import Dispatcher
-    from producer.dispatch import follow as follow_job
-    from producer.prepare import prepare
-    from producer.queue import BatchQueue
-    from tokenmill.settings import Settings
-
-    settings, began = Settings.from_environment(), time.monotonic()
-    queue = BatchQueue(broker())
-    queue.ping()
-    with display.err.status("preparing"):
-        prepared = prepare(request)
-    display.introduce(prepared)
-    service.register(settings.home, prepared.job, prepared.ledger.output)
-    if not follow:
-        typer.echo(prepared.ledger.output)
-        return
-    with display.LiveProgress() as live:
-        outcome = follow_job(Dispatcher(prepared.ledger, queue), live.show, live.note, patience=None)
-    _conclude(prepared, outcome, time.monotonic() - began)
+    _submit(request, follow)
 
 
 @app.command()
@@ -154,6 +139,30 @@ def _run(request: Request, workers: int) -> None:
         prepared = prepare(request)
     display.introduce(prepared)
     _drive(prepared, workers, began)
+
+
+def _submit(request: Request, follow: bool) -> None:
+    """One job to the cluster, and with `follow` to its seal."""
+    from producer import display, service
+    from producer.dispatch import Dispatcher
+    from producer.dispatch import follow as follow_job
+    from producer.prepare import prepare
+    from producer.queue import BatchQueue
+    from tokenmill.settings import Settings
+
+    settings, began = Settings.from_environment(), time.monotonic()
+    queue = BatchQueue(broker())
+    queue.ping()
+    with display.err.status("preparing"):
+        prepared = prepare(request)
+    display.introduce(prepared)
+    service.register(settings.home, prepared.job, prepared.ledger.output)
+    if not follow:
+        typer.echo(prepared.ledger.output)
+        return
+    with display.LiveProgress() as live:
+        outcome = follow_job(Dispatcher(prepared.ledger, queue), live.show, live.note, patience=None)
+    _conclude(prepared, outcome, time.monotonic() - began)
 
 
 def _drive(prepared: "Prepared", workers: int, began: float | None = None) -> None:
