@@ -105,8 +105,10 @@ class Dispatcher:
         elif self._ledger.is_cancelled():
             self._queue.clear(self._job.job_id)
             self.outcome = Outcome.CANCELLED
-        else:  # asked for again, it may be for another device
-            self._job = self._ledger.find_job() or self._job
+        else:
+            job = self._ledger.find_job()
+            if job is not None and job.job_id == self._job.job_id:  # asked for again, it may be for another device
+                self._job = job
 
     def _take_over(self) -> None:
         """Learn from the ledger what is done and from Redis what is under way."""

@@ -52,6 +52,8 @@ BROUGHT_BY |= {"prometheus_client": "prometheus-client"}
 BROUGHT_BY |= {"huggingface_hub": "tokenizers"}
 #: Comes with gigatoken, in whose place it hands over columns.
 BROUGHT_BY |= {"awkward": "gigatoken"}
+#: NVIDIA's package is called otherwise than its module.
+BROUGHT_BY |= {"pynvml": "nvidia-ml-py"}
 #: Come with boto3, which is a thin layer over them.
 BROUGHT_BY |= {"botocore": "boto3", "urllib3": "boto3"}
 #: Known to the type checker only.
