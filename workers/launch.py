@@ -72,7 +72,8 @@ def main(
             gpu_pools = [pool(f"{prefix}gpu{gpu.index}", 1, (GPU_QUEUE, QUEUE), more, broker, metrics, gpu) for gpu in chosen]
             cpu_pools = [pool(name or "cpu", processes, (QUEUE,), more, broker, metrics)] if processes else []
             for one in (*gpu_pools, *cpu_pools):
-                log.info("%s: %s, on %s", one.name, one.gpu or f"{processes} processes", without_password(broker))
+                what = f"for GPU {one.gpu}" if one.gpu else f"with {processes} processes"
+                log.info("%s %s on %s", one.name, what, without_password(broker))
             raise typer.Exit(Supervisor((*gpu_pools, *cpu_pools), settings.grace_seconds).run())
     except UsageError as error:
         typer.echo(f"tokenmill-worker: {error}", err=True)
