@@ -73,6 +73,14 @@ def _read_only() -> list[str]:
     return [f"mount --bind {writable} {writable}", "mount -o remount,bind,ro /"]
 
 
+def refused(process: subprocess.Popen[bytes]) -> int:
+    """The exit status of what should end by itself; it does not outlive the test if it should not."""
+    try:
+        return process.wait(30)
+    finally:
+        process.kill()
+
+
 def stop(process: subprocess.Popen[bytes], wait_until: Callable[..., None]) -> int:
     """SIGTERM, as a container gets it; the exit status."""
     process.terminate()
