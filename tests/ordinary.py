@@ -70,7 +70,7 @@ def _opened() -> list[str]:
 def _read_only() -> list[str]:
     """Mounts that leave only the folder in which volumes are made to be written to."""
     writable = shlex.quote(gettempdir())
-    return [f"mount --bind {writable} {writable}", "mount -o remount,bind,ro /"]
+    return [f"mount --rbind {writable} {writable}", "mount -o remount,bind,ro /"]
 
 
 def refused(process: subprocess.Popen[bytes]) -> int:
