@@ -70,7 +70,15 @@ def _opened() -> list[str]:
 def _read_only() -> list[str]:
     """Mounts that leave only the folder in which volumes are made to be written to."""
     writable = shlex.quote(gettempdir())
-    return [f"mount --bind {writable} {writable}", "mount -o remount,bind,ro /"]
+    return [f"mount --rbind {writable} {writable}", "mount -o remount,bind,ro /"]
+
+
+def refused(process: subprocess.Popen[bytes]) -> int:
+    """The exit status of what should end by itself; it does not outlive the test if it should not."""
+    try:
+        return process.wait(30)
+    finally:
+        process.kill()
 
 
 def stop(process: subprocess.Popen[bytes], wait_until: Callable[..., None]) -> int:

@@ -87,7 +87,7 @@ def test_a_changed_notebook_outlives_a_new_start(
 ])  # fmt: skip
 def test_it_refuses_to_start_without_a_password_hash(tmp_path: Path, given: str, said: str) -> None:
     with ordinary.volume() as state:
-        assert started(state, tmp_path / "log", free_port(), given).wait(30) == 1
+        assert ordinary.refused(started(state, tmp_path / "log", free_port(), given)) == 1
     told = (tmp_path / "log").read_text()
     assert said in told
     assert "python -c 'from jupyter_server.auth import passwd; print(passwd())'" in told

@@ -189,7 +189,7 @@ def test_it_refuses_to_start_on_keys_that_are_not_plain(programs: None, tmp_path
     with ordinary.volume() as state, ordinary.volume() as keys:
         if content is not None:
             (keys / "me.pub").write_text(content)
-        assert started(state, keys, tmp_path / "log", free_port()).wait(20) == 1
+        assert ordinary.refused(started(state, keys, tmp_path / "log", free_port())) == 1
         assert said in (tmp_path / "log").read_text()
         assert not (state / "ssh" / "authorized_keys").exists() or not (state / "ssh" / "authorized_keys").read_text()
 
