@@ -143,7 +143,8 @@ def _differing(run: Run) -> str:
 def engines(results: dict[str, Run]) -> list[str]:
     """One table of all tokenizers and engines."""
     size = max(one["text_bytes"] for run in results.values() for rounds in run["rounds"].values() for one in rounds)
-    number = max(len(rounds) for run in results.values() for rounds in run["rounds"].values())
+    numbers = {len(rounds) for run in results.values() for rounds in run["rounds"].values()}
+    number = " or ".join(map(str, sorted(numbers)))
     lines = [
         f"**Engines**, one thread, {size / 1e6:.1f} MB of the same text from Arrow columns, medians of {number}; cold is the "
         f"first pass in a fresh process, warm the second over the same text. {places(results)}",

@@ -20,7 +20,7 @@ import tokenmill
 
 FOLDER = Path(__file__).parent / "results"
 #: The packages that do tokenmill's work.
-PACKAGES = ("tokenmill", "tokenizers", "fastokens", "gigatoken", "nanotoken", "pyarrow", "celery")
+PACKAGES = ("tokenmill", "tokenizers", "fastokens", "gigatoken", "nanotoken", "splintr-rs", "pyarrow", "celery")
 
 
 def setting() -> dict[str, Any]:

@@ -85,7 +85,10 @@ def request(
         ),
     ] = 1000,
     engine: Annotated[
-        str, _option("--engine", panel=WORK, help="auto, reference, fastokens, gigatoken or nanotoken; the ids are the same.")
+        str,
+        _option(
+            "--engine", panel=WORK, help="auto, reference, fastokens, gigatoken, nanotoken, splintr-rs; the ids are the same."
+        ),
     ] = "auto",
     device: Annotated[
         Literal["auto", "cpu", "cuda"],

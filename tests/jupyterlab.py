@@ -6,7 +6,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.client import HTTPMessage
+from email.message import Message
 from http.cookiejar import CookieJar
 from typing import Any
 
@@ -21,7 +21,7 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
 @dataclass(frozen=True)
 class Answer:
     status: int
-    headers: HTTPMessage
+    headers: Message
     body: bytes
 
     def json(self) -> Any:
@@ -93,9 +93,9 @@ class JupyterLab:
         policy = self("/login").headers["Content-Security-Policy"]
         assert "default-src 'self'" in policy
         assert "frame-ancestors 'none'" in policy
-        marks = {cookie.name: cookie._rest for cookie in self.cookies if cookie.name.startswith("username-")}
-        assert marks
-        assert all("HttpOnly" in mark and mark["SameSite"] == "Strict" for mark in marks.values())
+        (login,) = (cookie for cookie in self.cookies if cookie.name.startswith("username-"))
+        assert login.has_nonstandard_attr("HttpOnly")
+        assert login.get_nonstandard_attr("SameSite") == "Strict"
 
     def is_on_record(self, audit: Callable[[], str], password: str) -> None:
         """Each login, refusal, file and kernel is one line of JSON."""

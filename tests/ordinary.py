@@ -1,7 +1,8 @@
-"""A process as in the containers: user 10001, called tok, without any capability and without a way to gain one.
+"""A process as in the containers: user 10001, called tok, without any capability or a way to gain one, on a read-only root.
 
-A mount namespace of its own gives it an /etc/passwd in which it stands, and opens folders on the way to Python that are closed
-to others (root's home, where some machines have it); the machine itself is not touched.
+A mount namespace of its own gives it an /etc/passwd in which it stands, opens folders on the way to Python that are closed to
+others (root's home, where some machines have it), and leaves it nothing to write to but /tmp and its volumes. The machine
+itself is not touched.
 """
 
 import os
@@ -11,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 import pytest
 
@@ -39,7 +40,8 @@ def start(command: list[str], home: Path, log: Path, **environment: str) -> subp
         pytest.skip("needs root, to become user 10001")
     passwd = log.with_suffix(".passwd")
     passwd.write_text(f"root:x:0:0::/root:/bin/sh\ntok:x:{UID}:{UID}::{home}:/bin/sh\n")
-    steps = [f"mount --bind {shlex.quote(str(passwd))} /etc/passwd", *_opened(), shlex.join(["exec", *CONFINED, *command])]
+    steps = [f"mount --bind {shlex.quote(str(passwd))} /etc/passwd", *_opened(), *_read_only()]
+    steps.append(shlex.join(["exec", *CONFINED, *command]))
     basic = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(home)}
     with log.open("ab") as output:
         return subprocess.Popen(
@@ -63,6 +65,12 @@ def _opened() -> list[str]:
         steps.append(f"mount -t overlay overlay -o lowerdir={place},upperdir={layers}/upper,workdir={layers}/work {place}")
         steps.append(f"chmod o+x {place}")
     return steps
+
+
+def _read_only() -> list[str]:
+    """Mounts that leave only the folder in which volumes are made to be written to."""
+    writable = shlex.quote(gettempdir())
+    return [f"mount --bind {writable} {writable}", "mount -o remount,bind,ro /"]
 
 
 def stop(process: subprocess.Popen[bytes], wait_until: Callable[..., None]) -> int:

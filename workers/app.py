@@ -34,7 +34,8 @@ def configuration() -> dict[str, Any]:
         )
     return {
         "broker_url": broker,
-        "broker_transport_options": {**TRANSPORT_OPTIONS, "queue_order_strategy": GpuFirst},
+        # By its name: what a worker says of itself to Flower is JSON, these options included.
+        "broker_transport_options": {**TRANSPORT_OPTIONS, "queue_order_strategy": "workers.app:GpuFirst"},
         # Wait for the broker however long it is away; the default gives up after 100 tries.
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,

@@ -5,9 +5,9 @@ the password, root is refused, and logins, files and kernels leave a line each i
 Handlers of events can be set in a file only: as an option of the command line they stop the start (jupyter_server 2.21).
 """
 
-import logging
 import os
 import sys
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from jupyter_server.auth.identity import PasswordIdentityProvider, User
@@ -67,7 +67,7 @@ c.IdentityProvider.cookie_options = {"httponly": True, "samesite": "Strict"}
 # ---- what is on record -----------------------------------------------------------------------------------------------
 audit = state / "audit" / "jupyter.jsonl"
 audit.parent.mkdir(parents=True, exist_ok=True)
-c.EventLogger.handlers = [logging.FileHandler(audit)]
+c.EventLogger.handlers = [RotatingFileHandler(audit, maxBytes=64 << 20, backupCount=8)]
 
 # ---- what can be done ------------------------------------------------------------------------------------------------
 c.ServerApp.ip = "0.0.0.0"  # noqa: S104  # all that a container has; compose publishes it on the host's loopback only
@@ -81,7 +81,7 @@ c.FileContentsManager.delete_to_trash = False
 c.MappingKernelManager.cull_idle_timeout = 3600  # seconds; a notebook that is open in a browser keeps its kernel
 c.KernelManager.transport = "ipc"  # sockets in this user's own folder, not ports of the loopback
 c.LabApp.extension_manager = "readonly"
-c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"
+c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"  # the folder defaults/ keeps the browser from asking
 c.LabApp.news_url = None
 
 # ---- what a page may do ----------------------------------------------------------------------------------------------

@@ -11,4 +11,5 @@ here=$(dirname "$(readlink -f "$0")")
 state=${TOKENMILL_STATE:-/state}
 mkdir -p "$state/notebooks"
 cp -Rn "$here/../../notebooks/." "$state/notebooks/"
+export JUPYTER_CONFIG_PATH="$here/defaults"
 exec jupyter lab --config="$here/jupyter_server_config.py" "$@"

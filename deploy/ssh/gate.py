@@ -7,10 +7,10 @@ audit log, with the key's fingerprint; of a text that is encoded only the length
 
 import base64
 import hashlib
+import logging
 import os
 import shlex
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 ALLOWED = "generate_tokens"
@@ -23,8 +23,10 @@ def main() -> None:
     audit, asked = Path(sys.argv[1]), os.environ.get("SSH_ORIGINAL_COMMAND", "")
     words, reason = _judged(asked)
     done = f"refused {ascii(asked)[:200]}: {reason}" if reason else f"runs {ALLOWED}, {len(os.fsencode(asked))} bytes"
-    with audit.open("a") as log:
-        log.write(f"{datetime.now(UTC).isoformat(timespec='milliseconds')} gate: {_who()} {done}\n")
+    logging.basicConfig(
+        filename=audit, format="%(asctime)s gate: %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z", level=logging.INFO
+    )
+    logging.info("%s %s", _who(), done)
     if reason:
         sys.stderr.write(f"tokenmill: {reason}. Example: {ALLOWED} --model bert-base-chinese --text 你好世界\n")
         sys.exit(REFUSED)

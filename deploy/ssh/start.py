@@ -5,13 +5,14 @@ in STATE/ssh, made once, and its log on standard error and in STATE/audit/ssh.lo
 and none brought options of its own; a key file with anything else in it stops the start.
 """
 
+import logging
 import os
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
-from datetime import UTC, datetime
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import NoReturn
 
@@ -77,16 +78,18 @@ def environment() -> str:
 
 def run(command: list[str], audit: Path) -> int:
     """Run sshd; its lines, which carry no time, get one. Returns its exit status."""
+    logging.basicConfig(
+        handlers=[logging.StreamHandler(), RotatingFileHandler(audit, maxBytes=64 << 20, backupCount=8)],
+        format="%(asctime)s sshd: %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S%z",
+        level=logging.INFO,
+    )
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="backslashreplace")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: process.terminate())
     assert process.stderr is not None
-    with audit.open("a") as log:
-        for line in process.stderr:
-            stamped = f"{datetime.now(UTC).isoformat(timespec='milliseconds')} sshd: {line.rstrip()}\n"
-            for place in (log, sys.stderr):
-                place.write(stamped)
-                place.flush()
+    for line in process.stderr:
+        logging.info(line.rstrip())
     return process.wait()
 
 

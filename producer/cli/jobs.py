@@ -163,7 +163,7 @@ def _submit(request: Request, follow: bool) -> None:
         prepared = prepare(request)
     display.introduce(prepared)
     service.register(settings.home, prepared.job, prepared.ledger.output)
-    # others may start their workers later; GPUs do not come by themselves
+    # other workers may be started later; GPUs do not come by themselves
     if request.device == "cuda" and not queue.is_served(queue_of(prepared.job)):
         typer.echo(f"tokenmill: {display.unserved(queue_of(prepared.job))}", err=True)
     if not follow:

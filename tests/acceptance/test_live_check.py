@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance.cluster import Cluster, WaitUntil
 from tests.acceptance.conftest import JOB, Run, contents
+from tests.acceptance.endpoint import port_of, scraped, value
 
 #: Loaded by every Python process with this folder on its path: fastokens is wrong about every document with this word.
 LIE = """
@@ -72,3 +74,19 @@ def test_entries_say_how_many_documents_were_checked(tokenmill: Run, corpus: Pat
     for path in (tmp_path / "out/entries").glob("*.json"):
         entry = json.loads(path.read_text())
         assert entry["run"]["checked"] == -(-entry["counts"]["documents"] // 100)
+
+
+def test_a_lying_engine_is_seen_by_who_watches(
+    cluster: Cluster, tokenmill: Run, delicate: Path, tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    """Counted once, where it was found; from there on the worker does without the engine."""
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(LIE)
+    cluster.start("tokenmill-worker", "--cpus", 1, "--metrics-port", 0, name="alpha", PYTHONPATH=str(site))
+    port = port_of(cluster, "alpha", wait_until)
+    options = [delicate, *JOB, "--batch-bytes", 1_550_000, "--check-every", 1, "--follow", "--output", "lied"]
+    done = tokenmill("submit", *options, TOKENMILL_BROKER=cluster.broker, PYTHONPATH=str(site))
+    assert done.returncode == 0, done.stderr
+    assert value(scraped(port), "tokenmill_live_check_differences_total") == 1
+    assert value(scraped(port), "tokenmill_disabled_engines") == 1

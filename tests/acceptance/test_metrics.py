@@ -20,11 +20,12 @@ from typing import Any
 
 import pytest
 import yaml
-from prometheus_client.parser import text_string_to_metric_families
 
 from tests.acceptance.cluster import Cluster, WaitUntil, children, committed, free_port, kill
 from tests.acceptance.conftest import BIN, JOB
+from tests.acceptance.endpoint import Samples, port_of, scraped, series, spoken, value
 from tests.acceptance.flower import Flower
+from tests.gpus import STAND_IN, Host, gpu
 from tokenmill.settings import METRICS_FOLDER
 
 ROOT = Path(__file__).parents[2]
@@ -46,39 +47,6 @@ ReferenceEngine.encode = encode
 """
 #: What no document of the corpus is: one empty, two broken.
 DAMAGE = '{"id": "empty", "text": ""}\n{"id": "broken", "te\n{"id": "no text"}\n'
-
-Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
-
-
-def scraped(port: int) -> Samples:
-    """What an endpoint says now."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-        families = text_string_to_metric_families(answer.read().decode())
-        return {(s.name, frozenset(s.labels.items())): s.value for family in families for s in family.samples}
-
-
-def value(samples: Samples, name: str, /, **labels: str) -> float:
-    """The sum over all series of a name that have these labels."""
-    found = [number for (called, has), number in samples.items() if called == name and labels.items() <= dict(has).items()]
-    assert found, f"no {name} with {labels}"
-    return sum(found)
-
-
-def spoken(log: str) -> list[dict[str, Any]]:
-    """The lines of a JSON log: every line is one."""
-    lines = [json.loads(line) for line in log.splitlines()]
-    assert all({"time", "level", "logger", "process", "message"} <= line.keys() for line in lines)
-    return lines
-
-
-def port_of(cluster: Cluster, name: str, wait_until: WaitUntil) -> int:
-    """Where a process serves its metrics, as its log says."""
-
-    def said() -> list[str]:
-        return [line["message"] for line in spoken(cluster.log(name)) if line["message"].startswith("metrics at http://")]
-
-    wait_until(said, f"{name}'s port")
-    return int(said()[0].rpartition(":")[2].partition("/")[0])
 
 
 class Prometheus:
@@ -128,8 +96,12 @@ class Watched:
 
     cluster: Cluster
     output: Path
+    #: Ports of /metrics.
     workers: int
+    gpus: int
+    gpu_host: Host
     dispatcher: int
+    another: int
     flower: Flower
     prometheus: Prometheus | None
     #: The process of the workers, and where its children leave their numbers.
@@ -155,12 +127,13 @@ def watched(corpus: Path, tmp_path_factory: pytest.TempPathFactory, wait_until: 
         (folder / "corpus.jsonl").write_text("".join([*lines[:40], DAMAGE, *lines[40:]]))
         cluster.environment |= {"TOKENMILL_HOME": str(folder / "home"), "TOKENMILL_CACHE": str(folder / "cache")}
         cluster.environment |= {"TOKENMILL_LOG_FORMAT": "json", "GATE": str(gate), "PYTHONPATH": str(site)}
-        launcher = cluster.start("tokenmill-worker", "--cpus", 2, "--metrics-port", 0, name="workers")
+        launcher = cluster.start("tokenmill-worker", "--gpus", "none", "--cpus", 2, "--metrics-port", 0, name="workers")
         cluster.start("tokenmill", "dispatch", "--metrics-port", 0, name="dispatch")
-        workers, dispatcher = (port_of(cluster, name, wait_until) for name in ("workers", "dispatch"))
+        cluster.start("tokenmill", "dispatch", "--metrics-port", 0, name="another")
+        workers, dispatcher, another = (port_of(cluster, name, wait_until) for name in ("workers", "dispatch", "another"))
         flower = Flower(cluster, wait_until, worker="cpu@")
         binary = shutil.which("prometheus")
-        targets = {"cpu-worker": workers, "dispatcher": dispatcher, "flower": flower.port}
+        targets = {"cpu-worker": workers, "gpu-worker": free_port(), "dispatcher": dispatcher, "flower": flower.port}
         prometheus = Prometheus(binary, folder, targets, stack) if binary else None
         if prometheus:  # the first rise of a counter is seen only where it has been seen before
             wait_until(lambda: len(prometheus.asked("up == 1")) == 4, "every target in Prometheus")
@@ -176,7 +149,8 @@ def watched(corpus: Path, tmp_path_factory: pytest.TempPathFactory, wait_until: 
         subprocess.run([BIN / "tokenmill", *map(str, submit)], env=cluster.environment, check=True, capture_output=True)
         wait_until(lambda: len(standing()) == 2, "both children in mid-batch")
         wait_until(lambda: len(cluster.running()) == 2, "both batches at work")
-        wait_until(lambda: value(scraped(dispatcher), "tokenmill_job_batches", state="running") == 2, "both in the metrics")
+        for port in (dispatcher, another):  # one of them leads
+            wait_until(lambda at=port: series(scraped(at), "tokenmill_job_batches", state="running") == [2], "both in metrics")
         midway = scraped(dispatcher)
         child = standing()[0]
         numbers = Path(f"/proc/{child}/environ").read_bytes().decode().split("\0")
@@ -191,9 +165,20 @@ def watched(corpus: Path, tmp_path_factory: pytest.TempPathFactory, wait_until: 
         kill(pool[:1], signal.SIGKILL)
         gate.unlink()
         wait_until((output / "manifest.json").exists, "the seal", seconds=120)
-        wait_until(lambda: value(scraped(workers), "tokenmill_workers") == 2, "the next pool")
-        wait_until(lambda: value(scraped(dispatcher), "tokenmill_jobs") == 0, "the dispatcher's end of the job")
+        wait_until(lambda: series(scraped(workers), "tokenmill_workers") == [2], "the next pool")
+        for port in (dispatcher, another):
+            wait_until(lambda at=port: value(scraped(at), "tokenmill_jobs") == 0, "the dispatchers' end of the job")
+        gpu_host = Host(folder)
+        environment = gpu_host.has(gpu("a", used=7_000_000_000, busy=40)) | {"PYTHONPATH": str(STAND_IN)}
+        gpu_worker = ["--cpus", "none", "--metrics-port", targets["gpu-worker"]]
+        cluster.start("tokenmill-worker", *gpu_worker, name="gpu-worker", **environment)
+        if prometheus:
+            wait_until(
+                lambda: prometheus.asked("count_over_time(tokenmill_gpu_memory_bytes[1m]) > 3"),
+                "the GPU's worker in Prometheus",
+            )
         yield Watched(
+            gpus=targets["gpu-worker"], gpu_host=gpu_host, another=another,
             cluster=cluster, output=output, workers=workers, dispatcher=dispatcher, flower=flower, prometheus=prometheus,
             launcher=launcher, folder=Path(where), midway=midway, killed=(child, *pool),
         )  # fmt: skip
@@ -250,10 +235,23 @@ def test_the_dispatcher_says_what_waits_and_how_far_its_job_is(watched: Watched,
     assert value(watched.midway, "tokenmill_queue_batches", queue="encode", state="waiting") == len(entries) - 2
     assert value(watched.midway, "tokenmill_queue_batches", queue="encode.gpu") == 0
     now = scraped(watched.dispatcher)
-    assert value(now, "tokenmill_jobs_ended_total", outcome="sealed") == 1
+    ended = [
+        value(scraped(port), "tokenmill_jobs_ended_total", outcome="sealed") for port in (watched.dispatcher, watched.another)
+    ]
+    assert max(ended) == 1, "the one that followed may have missed it"
     # what the killed pool held is unacked until it is sent again, a minute later
     assert value(now, "tokenmill_queue_batches", queue="encode", state="waiting") == 0
-    assert "tokenmill_job_batches" not in {name for name, _ in now}, "a job that has ended has no series"
+    for port in (watched.dispatcher, watched.another):
+        assert not series(scraped(port), "tokenmill_job_batches"), "a job that has ended has none"
+
+
+def test_a_gpu_is_read_for_as_long_as_it_is_there(watched: Watched, wait_until: WaitUntil) -> None:
+    """By a stand-in for NVML; the worker's own process is not."""
+    wait_until(lambda: series(scraped(watched.gpus), "tokenmill_workers", kind="gpu") == [1], "the GPU's worker")
+    assert value(scraped(watched.gpus), "tokenmill_gpu_memory_bytes", gpu="0") == 7_000_000_000
+    assert value(scraped(watched.gpus), "tokenmill_gpu_utilization_ratio", gpu="0") == 0.4
+    watched.gpu_host.has(gpu("a", error=15))
+    assert not series(scraped(watched.gpus), "tokenmill_gpu_memory_bytes")
 
 
 def test_flower_shows_no_series_of_ours(watched: Watched) -> None:
@@ -276,8 +274,8 @@ def test_every_panel_shows_something(watched: Watched, wait_until: WaitUntil) ->
     seen = "sum(tokenmill_tokens_total)"
     wait_until(lambda: [float(found["value"][1]) for found in prometheus.asked(seen)] == [total], "the totals in Prometheus")
     empty = {(title, query) for title, query in PANELS if not prometheus.asked(over_the_job(query))}
-    # no GPU here, and perhaps no limit of memory; the query itself was understood
-    assert {title for title, _ in empty} <= {"GPU memory", "GPU use", "Memory per container", "Killed for memory"}
+    # perhaps there is no limit of memory here; the query itself was understood
+    assert {title for title, _ in empty} <= {"Memory per container", "Killed for memory"}
     progress = next(query for title, query in PANELS if title == "Jobs' progress")
     (last,) = prometheus.asked(f"max_over_time(({progress})[10m:500ms])")
     assert last["metric"]["name"] == "prose"
@@ -303,5 +301,21 @@ def test_every_line_of_the_log_is_json_and_each_batch_has_one(watched: Watched, 
         assert line["engine"] == entry["run"]["engine"]
         assert line["seconds"] >= entry["run"]["seconds"] - 0.001
     assert any("starting it again" in line["message"] for line in lines), "the launcher speaks JSON too"
-    (ended,) = (line for line in spoken(watched.cluster.log("dispatch")) if line.get("event") == "job")
+    said = spoken(watched.cluster.log("dispatch")) + spoken(watched.cluster.log("another"))
+    ended, *_ = (line for line in said if line.get("event") == "job")
     assert (ended["outcome"], ended["documents"]) == ("sealed", sum(entry["counts"]["documents"] for entry in entries))
+
+
+def test_a_worker_that_is_told_to_end_takes_its_folder_along(watched: Watched) -> None:
+    watched.launcher.terminate()
+    assert watched.launcher.wait(30) == 0
+    assert not watched.folder.exists()
+
+
+def test_a_port_that_is_taken_is_said(watched: Watched) -> None:
+    for command in (["tokenmill-worker", "--gpus", "none", "--cpus", "1"], ["tokenmill", "dispatch"]):
+        asked = [BIN / command[0], *command[1:], "--metrics-port", str(watched.dispatcher)]
+        done = subprocess.run(asked, env=watched.cluster.environment, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 2
+        assert f"--metrics-port {watched.dispatcher} on 127.0.0.1: Address already in use" in done.stderr
+        assert "Traceback" not in done.stderr

@@ -22,6 +22,7 @@ class Stack:
         self.data = folder / "data"
         self.data.mkdir(parents=True)
         self.data.chmod(0o777)
+        (folder / "keys").mkdir()
         probes = [socket.create_server(("127.0.0.1", 0)) for _ in PORTS]
         ports = {name: str(probe.getsockname()[1]) for name, probe in zip(PORTS, probes, strict=True)}
         for probe in probes:
@@ -31,11 +32,17 @@ class Stack:
             "FLOWER_LOGIN": f"tokenmill:{secrets.token_hex(8)}",
             "GRAFANA_PASSWORD": secrets.token_hex(8),
             "DATA": str(self.data),
+            "SSH_KEYS": str(folder / "keys/allowed"),
             **ports,
             **settings,
         }
-        (folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in self.settings.items()))
+        self.set()
         self._files = [ROOT / "docker-compose.yml", *more]
+
+    def set(self, **settings: str) -> None:
+        """Change lines of `.env`."""
+        self.settings.update(settings)
+        (self.folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in self.settings.items()))
 
     def port(self, name: str) -> int:
         """The port of this host that a service answers on."""

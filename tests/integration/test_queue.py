@@ -11,12 +11,12 @@ import pytest
 import redis
 
 from producer.dispatch import AHEAD, Dispatcher, Outcome
-from producer.queue import BatchQueue
+from producer.queue import BatchQueue, queue_of
 from tests.unit.test_ledger import entry, job
 from tokenmill import broker as names
 from tokenmill import plan, storage
 from tokenmill.errors import JobError, TransientError
-from tokenmill.job import Batch, Counts, Cut, ParkedBatch, Span
+from tokenmill.job import Batch, Counts, Cut, Device, ParkedBatch, Span
 from tokenmill.ledger import Ledger
 
 
@@ -37,9 +37,9 @@ def ledger(tmp_path: Path) -> Ledger:
     return ledger
 
 
-def sent(client: redis.Redis) -> list[int]:
-    """The batches in the queue, oldest first."""
-    messages = [json.loads(message) for message in client.lrange(names.PREFIX + names.QUEUE, 0, -1)]
+def sent(client: redis.Redis, queue: str = names.QUEUE) -> list[int]:
+    """The batches in a queue, oldest first."""
+    messages = [json.loads(message) for message in client.lrange(names.PREFIX + queue, 0, -1)]
     return [json.loads(message["body"])[0][2] for message in reversed(messages)]
 
 
@@ -128,6 +128,35 @@ def test_a_batch_whose_worker_fell_silent_is_sent_again(
     take(client, ledger, *(index for index in range(AHEAD + 2) if index != 5))
     dispatcher.tick()
     assert sent(client)[0] == 5
+
+
+def test_a_job_that_is_given_another_device_moves_at_once(
+    broker: str, client: redis.Redis, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever drives it notices; what waits where no worker may ever look is sent again, what runs is left alone.
+
+    The queue it goes to is never empty, so waiting for that would take for ever.
+    """
+    ledger.write_job(job(40).model_copy(update={"device": Device.CUDA}))
+    dispatcher = Dispatcher(ledger, BatchQueue(broker))
+    dispatcher.tick()
+    assert (sent(client), sent(client, names.GPU_QUEUE)) == ([], list(range(AHEAD)))
+    BatchQueue(broker).send(job(40).model_copy(update={"job_id": "f" * 16}), "/another", Batch(index=99, spans=()))
+    client.hset(names.sightings_key(job(1).job_id), "5", json.dumps({"state": "running", "worker": "gpu0@host"}))
+    dispatcher.tick()
+    ledger.write_job(job(40))
+    monkeypatch.setattr("producer.dispatch.HEARING", 0.0)
+    dispatcher.tick()
+    # the window, two more for the one that runs, without that one; and the other job's
+    assert sorted(sent(client)) == [*(index for index in range(AHEAD + 2) if index != 5), 99]
+
+
+@pytest.mark.parametrize(("device", "queue"), [("auto", "encode"), ("cpu", "encode"), ("cuda", "encode.gpu")])
+def test_a_queue_that_no_worker_serves_is_known(broker: str, client: redis.Redis, device: str, queue: str) -> None:
+    asked = BatchQueue(broker)
+    assert queue_of(job(1).model_copy(update={"device": Device(device)})) == queue
+    assert not asked.is_served(queue)
+    assert asked.waiting(queue) == 0
 
 
 def test_a_broker_that_fails_in_mid_sending_loses_no_batch(

@@ -29,7 +29,7 @@ def test_the_lock_pins_what_pyproject_allows() -> None:
 
 def test_what_decides_ids_is_pinned_exactly() -> None:
     exact = {requirement.name for requirement in declared() if str(requirement.specifier).startswith("==")}
-    assert {"tokenizers", "fastokens", "gigatoken", "nanotoken", "sentencepiece"} <= exact
+    assert {"tokenizers", "fastokens", "gigatoken", "nanotoken", "sentencepiece", "splintr-rs"} <= exact
 
 
 def test_every_locked_package_has_hashes_and_no_address() -> None:

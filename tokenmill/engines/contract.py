@@ -19,6 +19,8 @@ class Tokens:
     ids: NDArray[np.uint32]
     #: int64, one more than documents; begins with 0.
     offsets: NDArray[np.int64]
+    #: Documents whose ids the engine does not vouch for, which go to the reference; None for none.
+    unsure: NDArray[np.bool_] | None = None
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -31,6 +33,10 @@ class Tokens:
     def document(self, index: int) -> NDArray[np.uint32]:
         """The ids of one document."""
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
+
+    def only(self, kept: NDArray[np.bool_]) -> "Tokens":
+        """Some of the documents, in their order."""
+        return from_lengths(self.ids[np.repeat(kept, self.lengths)], self.lengths[kept])
 
     def first_difference(self, other: "Tokens") -> int | None:
         """The first document whose ids differ from those in `other`; None if none does."""

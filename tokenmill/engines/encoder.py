@@ -1,8 +1,9 @@
 """Exact ids for a text column under a job's rules: an engine, and the reference where only that will do.
 
 Comes in: a text column without damage. Goes out: `Tokens` with BOS and EOS in place. Always holds: a document with a code point
-of the engine's guard goes to the reference, and so does, where special tokens are to be parsed, one that holds such a token's
-string: an engine takes all text as text (law 5). Both engines load at the first document that needs them.
+of the engine's guard goes to the reference, and so does one of which the engine itself is not sure, and, where special tokens
+are to be parsed, one that holds such a token's string: an engine takes all text as text (law 5). Both engines load at the first
+document that needs them.
 """
 
 from functools import cached_property
@@ -87,9 +88,12 @@ class Encoder:
         if self.name == REFERENCE:
             return self._engine.encode(text)
         delicate = self._guarded.holds(text) | holds_special if self._parse else self._guarded.holds(text)
+        fast = self._engine.encode(text.filter(pa.array(~delicate)) if delicate.any() else text)
+        if fast.unsure is not None and fast.unsure.any():
+            delicate[~delicate] = fast.unsure
+            fast = fast.only(~fast.unsure)
         if not delicate.any():
-            return self._engine.encode(text)
-        fast = self._engine.encode(text.filter(pa.array(~delicate)))
+            return fast
         exact = self.reference._engine.encode(text.filter(pa.array(delicate)))
         return _interleave(fast, exact, delicate)
 

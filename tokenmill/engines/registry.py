@@ -38,11 +38,18 @@ def _nanotoken() -> EngineType:
     return NanotokenEngine
 
 
+def _splintr() -> EngineType:
+    from tokenmill.engines.splintr import SplintrEngine
+
+    return SplintrEngine
+
+
 #: Fastest first, as measured on mixed real text (README, "Measured").
 ENGINES: dict[str, Callable[[], EngineType]] = {
     "gigatoken": _gigatoken,
     "fastokens": _fastokens,
     "nanotoken": _nanotoken,
+    "splintr-rs": _splintr,
     REFERENCE: _reference,
 }
 

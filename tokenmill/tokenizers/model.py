@@ -49,9 +49,15 @@ class Model:
         cleared = {"added_tokens": msgspec.Raw(msgspec.json.encode(kept)), "post_processor": _NULL}
         return msgspec.json.encode({**self._parts, **cleared, "truncation": _NULL, "padding": _NULL})
 
-    def part(self, name: str) -> Any:
-        """One top-level part, such as `normalizer`; None if it is missing."""
-        return msgspec.json.decode(self._parts.get(name, _NULL))
+    def part(self, name: str, shape: Any = Any) -> Any:
+        """One top-level part, such as `normalizer`; None if it is missing.
+
+        Args:
+            shape: what of it is wanted, as a msgspec type; what that does not name is passed over.
+
+        Raises msgspec.ValidationError if the part has another shape.
+        """
+        return msgspec.json.decode(self._parts.get(name, _NULL), type=shape)
 
     @cached_property
     def added_tokens(self) -> list[dict[str, Any]]:
@@ -66,8 +72,11 @@ class Model:
     @cached_property
     def family(self) -> str:
         """The model's type: BPE, Unigram, WordPiece or WordLevel."""
-        found = msgspec.json.decode(self._parts.get("model", _NULL), type=_Kind | None)
-        return found.type if found is not None else "none"
+        found = self.part("model", _Kind | None)
+        if found is None:
+            return "none"
+        # files of 2020 name no type (XLNet's); of the four, Unigram alone has a list for a vocabulary
+        return found.type or ("Unigram" if bytes(found.vocab).startswith(b"[") else "BPE")
 
     @property
     def byte_level(self) -> bool:
@@ -77,7 +86,7 @@ class Model:
     @cached_property
     def vocabulary(self) -> dict[str, int]:
         """Token -> id, without the added tokens."""
-        found = msgspec.json.decode(self._parts.get("model", _NULL), type=_Vocabulary | None)
+        found = self.part("model", _Vocabulary | None)
         vocabulary = found.vocab if found is not None else {}
         if isinstance(vocabulary, dict):
             return vocabulary
@@ -115,7 +124,8 @@ class Model:
 
 
 class _Kind(msgspec.Struct):
-    type: str = "BPE"
+    type: str | None = None
+    vocab: msgspec.Raw = _NULL
 
 
 class _Vocabulary(msgspec.Struct):
