@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -85,6 +86,12 @@ def run(home: Path, cluster: Cluster, corpus: Path, tmp_path: Path) -> Airflow:
         return ask(home, "dags", "test", "--conf", json.dumps(asked_for), "tokenmill_corpus", DAY, **own)
 
     return asked
+
+
+def test_airflow_is_pinned_to_the_last_package_and_no_address() -> None:
+    lines = (ROOT / "deploy" / "airflow" / "requirements.txt").read_text().splitlines()
+    assert "apache-airflow==3.3.2" in lines
+    assert [line for line in lines if not re.fullmatch(r"[a-z0-9._-]+==[0-9a-z.]+", line)] == []
 
 
 def test_airflow_imports_the_dag(home: Path) -> None:
