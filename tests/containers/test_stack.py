@@ -111,12 +111,10 @@ def test_prometheus_has_counted_what_the_manifests_say(
 
 
 def test_every_panel_of_the_dashboard_has_something_to_show(undisturbed: dict[str, bytes], stack: Stack) -> None:
-    dashboards = [json.loads(file.read_text()) for file in (ROOT / "deploy/grafana/dashboards").glob("*.json")]
-    panels = [
-        (panel["title"], target["expr"]) for found in dashboards for panel in found["panels"] for target in panel["targets"]
-    ]
-    empty = {title for title, promql in panels if not query(stack, promql.replace("$__rate_interval", "5m"))}
-    assert len(panels) >= 10
+    (dashboard,) = [json.loads(file.read_text()) for file in (ROOT / "deploy/grafana/dashboards").glob("*.json")]
+    shown = [(panel["title"], target["expr"]) for panel in dashboard["panels"] for target in panel.get("targets", [])]
+    empty = {title for title, promql in shown if not query(stack, promql.replace("$__rate_interval", "5m"))}
+    assert len(shown) >= 10
     assert {title for title in empty if "GPU" not in title} == set()
 
 

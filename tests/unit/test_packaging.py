@@ -46,12 +46,8 @@ def test_the_conda_environment_takes_everything_from_the_lock() -> None:
 
 
 #: Modules that are not called like the package that brings them.
-<<<<<<< HEAD
-BROUGHT_BY = {"kombu": "celery", "billiard": "celery", "redis": "celery", "google": "protobuf"}
-BROUGHT_BY |= {"prometheus_client": "prometheus-client"}
-=======
 BROUGHT_BY = {"kombu": "celery", "billiard": "celery", "redis": "celery", "google": "protobuf", "splintr": "splintr-rs"}
->>>>>>> 10346e6f8c0249e7e5d5d8510a87f6163e43fe33
+BROUGHT_BY |= {"prometheus_client": "prometheus-client"}
 #: Comes with `tokenizers`, which needs it itself.
 BROUGHT_BY |= {"huggingface_hub": "tokenizers"}
 #: Comes with gigatoken, in whose place it hands over columns.
