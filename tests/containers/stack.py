@@ -14,7 +14,7 @@ PORTS = ("FLOWER_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT", "NOTEBOOK_PORT", "SSH
 
 
 class Stack:
-    """Services of docker-compose.yml and of more files, in one engine."""
+    """Services of the project's compose files and of more, in one engine."""
 
     def __init__(self, engine: Engine, folder: Path, *more: Path, **settings: str) -> None:
         """Settings are lines of `.env`; the shared folder is `folder/data`, which every container sees as /data."""
@@ -37,7 +37,7 @@ class Stack:
             **settings,
         }
         self.set()
-        self._files = [ROOT / "docker-compose.yml", *more]
+        self._files = [ROOT / "docker-compose.yml", ROOT / "docker-compose.gpu.yml", *more]
 
     def set(self, **settings: str) -> None:
         """Change lines of `.env`."""

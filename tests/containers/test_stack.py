@@ -4,7 +4,6 @@ import base64
 import json
 import subprocess
 import urllib.error
-import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from tests.acceptance.cluster import committed
 from tests.acceptance.conftest import BIN, JOB, contents
 from tests.containers.stack import Stack
 from tests.containers.standins import ROOT
+from tests.prometheus import query
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(900)]
 
@@ -86,17 +86,12 @@ def get(url: str, login: str | None = None) -> str:
         return str(answer.read().decode())
 
 
-def query(stack: Stack, promql: str) -> list[dict[str, Any]]:
-    """What Prometheus answers."""
-    url = f"http://127.0.0.1:{stack.port('PROMETHEUS')}/api/v1/query?{urllib.parse.urlencode({'query': promql})}"
-    answer = json.loads(get(url))
-    assert answer["status"] == "success", answer
-    found: list[dict[str, Any]] = answer["data"]["result"]
-    return found
+def ask(stack: Stack, promql: str) -> list[dict[str, Any]]:
+    return query(stack.port("PROMETHEUS"), promql)
 
 
 def total(stack: Stack, promql: str) -> float:
-    return sum(float(sample["value"][1]) for sample in query(stack, promql))
+    return sum(float(sample["value"][1]) for sample in ask(stack, promql))
 
 
 def test_prometheus_has_counted_what_the_manifests_say(
@@ -106,7 +101,7 @@ def test_prometheus_has_counted_what_the_manifests_say(
     least = sum(found["tokens"] for found in manifests)
     wait_until(lambda: total(stack, "sum(tokenmill_tokens_total)") >= least, "the tokens in Prometheus", seconds=60)
     assert total(stack, "count(up == 1)") >= 4
-    assert query(stack, "up == 0") == []
+    assert ask(stack, "up == 0") == []
     assert total(stack, "sum(tokenmill_workers)") == 2
 
 
@@ -115,7 +110,7 @@ def test_every_panel_of_the_dashboard_has_something_to_show(undisturbed: dict[st
     shown = [(panel["title"], target["expr"]) for panel in dashboard["panels"] for target in panel.get("targets", [])]
     shown = [(title, promql.replace("$__rate_interval", "5m")) for title, promql in shown]
     # a job's own series end with it, so what is asked is whether there was something to show
-    empty = {title for title, promql in shown if not query(stack, f"last_over_time(({promql})[10m:5s])")}
+    empty = {title for title, promql in shown if not ask(stack, f"last_over_time(({promql})[10m:5s])")}
     assert len(shown) >= 10
     assert {title for title in empty if "GPU" not in title} == set()
 
