@@ -79,6 +79,11 @@ def test_no_secret_stands_in_the_file_and_every_one_stands_in_the_example() -> N
         assert name in required | optional | {"COMPOSE_PROFILES"}, f"{name} does nothing"
 
 
+def test_git_takes_no_file_of_secrets() -> None:
+    for file in (".env", "deploy/kubernetes/cluster/broker.env", "deploy/ssh/keys/me.pub"):
+        assert subprocess.run(["git", "check-ignore", "--quiet", file], cwd=ROOT).returncode == 0, file
+
+
 def test_the_image_is_called_by_the_version() -> None:
     images = {service["image"] for service in services(GPU).values() if service["image"].startswith("tokenmill")}
     assert {image.rpartition(":")[2] for image in images} == {tokenmill.__version__}
