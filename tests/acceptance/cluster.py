@@ -143,4 +143,17 @@ def kill(pids: list[int], number: int) -> None:
             pass
 
 
+def living(pids: list[int]) -> list[int]:
+    """Those that still run; one that waits to be reaped does not."""
+    found = []
+    for pid in pids:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        except OSError:
+            continue
+        if state != "Z":
+            found.append(pid)
+    return found
+
+
 WaitUntil = Callable[..., None]

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.acceptance.cluster import Cluster, WaitUntil, children, committed, free_port, kill
+from tests.acceptance.cluster import Cluster, WaitUntil, children, committed, free_port, kill, living
 from tests.acceptance.conftest import BIN, JOB
 from tests.acceptance.endpoint import Samples, port_of, scraped, series, spoken, value
 from tests.acceptance.flower import Flower
@@ -146,9 +146,12 @@ def watched(corpus: Path, tmp_path_factory: pytest.TempPathFactory, wait_until: 
         gate.unlink()
         wait_until(lambda: len(committed(output)) >= 3, "some batches")
         gate.touch()
+        for mark in folder.glob("gate.*"):  # of the first time; whoever stands there makes his anew
+            mark.unlink()
         wait_until(lambda: len(standing()) == 2, "both children in mid-batch again")
         pool = children(launcher.pid)[1:]
         kill(pool[:1], signal.SIGKILL)
+        wait_until(lambda: not living(pool), "the end of the whole pool")
         gate.unlink()
         wait_until((output / "manifest.json").exists, "the seal", seconds=120)
         wait_until(lambda: series(scraped(workers), "tokenmill_workers") == [2], "the next pool")
