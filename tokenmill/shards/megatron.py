@@ -98,7 +98,7 @@ class MegatronReader:
         self._bin = stem + ".bin" if size else None
 
     @cached_property
-    def _ids(self) -> NDArray[np.integer]:
+    def ids(self) -> NDArray[np.integer]:
         """All ids; where they have to be copied from afar, whoever asks for lengths alone does without."""
         return storage.mapped(self._bin, self._dtype) if self._bin else np.empty(0, self._dtype)
 
@@ -107,4 +107,4 @@ class MegatronReader:
 
     def __getitem__(self, document: int) -> NDArray[np.integer]:
         start = int(self._pointers[document]) // self._dtype.itemsize
-        return self._ids[start : start + int(self.lengths[document])]
+        return self.ids[start : start + int(self.lengths[document])]
