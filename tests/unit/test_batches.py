@@ -100,7 +100,7 @@ def test_a_state_of_other_rows_is_refused(job: Opened) -> None:
     state = Batches(source, 2, shuffle=Shuffle(seed=1)).state_dict()
     with pytest.raises(JobError, match=r"shuffle was \[1, 64, 1024\], is \[2, 64, 1024\]"):
         Batches(source, 2, shuffle=Shuffle(seed=2)).load_state_dict(state)
-    with pytest.raises(JobError, match="'length': 1.*'length': 2"):
+    with pytest.raises(JobError, match=r"'length': 1.*'length': 2"):
         Batches(source.dataset.windows(2), 2, shuffle=Shuffle(seed=1)).load_state_dict(state)
 
 

@@ -102,7 +102,7 @@ def test_the_tokenizer_you_train_with_has_to_be_the_jobs(tmp_path: Path) -> None
     for another in (tmp_path / "other", str(tmp_path / "other/tokenizer.json"), "1" * 64):
         with pytest.raises(JobError, match=f"sha256 {digest}, you train with [0-9a-f]{{64}}"):
             TokenDataset(output, tokenizer=another)
-    with pytest.raises(JobError, match="you train with [0-9a-f]{64}"):
+    with pytest.raises(JobError, match=r"you train with [0-9a-f]{64}"):
         TokenDataset(output, tokenizer=other)
     for nothing in (tmp_path / "nowhere", 7):
         with pytest.raises(UsageError, match=r"tokenizer="):
