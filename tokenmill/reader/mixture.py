@@ -122,5 +122,6 @@ def _agree(first: Rows, other: Rows) -> None:
             f"{first.dataset.output} was made with the tokenizer {ours.name} of sha256 {ours.sha256}, {other.dataset.output} "
             f"with {theirs.name} of {theirs.sha256}. Their ids mean different things."
         )
-    if (first.fields, first.width([1])) != (other.fields, other.width([1])) or first.width([1]) != first.width([2]):
+    widths = {rows.width(np.array([length])) for rows in (first, other) for length in (1, 2)}
+    if first.fields != other.fields or len(widths) > 1:
         raise UsageError("the sources of a mixture are windows of one length, with the same fields.")

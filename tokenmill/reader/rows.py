@@ -25,6 +25,7 @@ from tokenmill.errors import UsageError
 
 if TYPE_CHECKING:
     from tokenmill.reader.dataset import TokenDataset
+    from tokenmill.reader.shard import OpenShard
 
 FIELDS = ("input_ids", "targets", "document_ids", "position_ids", "attention_mask", "loss_mask")
 #: What torch's cross_entropy ignores by default.
@@ -62,11 +63,11 @@ class Rows(ABC):
     def __len__(self) -> int: ...
 
     @abstractmethod
-    def spans(self, rows: NDArray[np.int64]) -> tuple[list[int], list[int], list[int]]:
+    def spans(self, rows: Numbers) -> tuple[Numbers, Numbers, Numbers]:
         """Of each row: its first token, the end of its tokens, and the end of what its targets may see."""
 
     @abstractmethod
-    def width(self, lengths: list[int]) -> int:
+    def width(self, lengths: Numbers) -> int:
         """Tokens in a row, padding included, of a batch whose rows hold so many."""
 
     @property
@@ -85,26 +86,46 @@ class Rows(ABC):
         batch = self.gather(np.asarray(rows, np.int64))
         return [{field: values[number] for field, values in batch.items()} for number in range(len(rows))]
 
-    def gather(self, rows: NDArray[np.int64]) -> Arrays:
+    def gather(self, rows: Numbers) -> Arrays:
         """Many rows as one array for each field, of shape (rows, width)."""
         starts, stops, limits = self.spans(rows)
-        lengths = [stop - start for start, stop in zip(starts, stops, strict=True)]
+        lengths = stops - starts
         shape = len(lengths), self.width(lengths)
         ids = np.empty(shape, self._dtype)
-        for row, (start, stop, length) in enumerate(zip(starts, stops, lengths, strict=True)):
-            self._copy(start, stop, ids[row, :length])
-            if length < shape[1]:
-                ids[row, length:] = self.pad_id
+        self._fill(ids, starts, stops)
+        for row in np.flatnonzero(lengths < shape[1]).tolist():
+            ids[row, lengths[row] :] = self.pad_id
         found: Arrays = {"input_ids": ids}
         if "targets" in self.fields or "loss_mask" in self.fields:
-            found["targets"] = self._targets(ids, starts, stops, limits)
+            found["targets"] = self._targets(ids, starts.tolist(), stops.tolist(), limits.tolist())
             if "loss_mask" in self.fields:
                 found["loss_mask"] = (found["targets"] != IGNORED).astype(np.uint8)
         if "document_ids" in self.fields or "position_ids" in self.fields:
-            found["document_ids"], found["position_ids"] = self._places(shape, starts, stops)
+            found["document_ids"], found["position_ids"] = self._places(shape, starts.tolist(), stops.tolist())
         if "attention_mask" in self.fields:
-            found["attention_mask"] = (np.arange(shape[1]) < np.array(lengths)[:, None]).astype(np.int64)
+            found["attention_mask"] = (np.arange(shape[1]) < lengths[:, None]).astype(np.int64)
         return {field: found[field] for field in self.fields}
+
+    def _fill(self, ids: NDArray[Any], starts: Numbers, stops: Numbers) -> None:
+        """Put each row's tokens into it; rows that are neighbours in the stream are one copy."""
+        if not ids.size:
+            return
+        width, flat, dataset = ids.shape[1], ids.reshape(-1), self.dataset
+        joined = (stops[:-1] == starts[1:]) & (stops[:-1] - starts[:-1] == width)
+        heads = np.flatnonzero(np.concatenate(([True], ~joined)))
+        firsts, ends = starts[heads], stops[np.append(heads[1:], len(starts)) - 1]
+        held = np.flatnonzero(ends > firsts)
+        runs = (values[held].tolist() for values in (heads * width, firsts, ends, dataset.shards_of(firsts)))
+        opened: dict[int, tuple[OpenShard, int, int]] = {}
+        for place, start, stop, number in zip(*runs, strict=True):
+            if number not in opened:
+                opened[number] = (dataset.opened(number), *dataset.span(number))
+            shard, before, end = opened[number]
+            out = flat[place : place + stop - start]
+            if stop <= end:
+                shard.copy(start - before, stop - before, out)
+            else:
+                self._copy(start, stop, out)
 
     def _copy(self, start: int, stop: int, out: NDArray[Any]) -> None:
         """Put tokens of the whole stream into an array, from as many shards as they lie in."""

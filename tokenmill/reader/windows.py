@@ -7,10 +7,9 @@ is a target in exactly one; what `tail="drop"` leaves out is counted in `dropped
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tokenmill.errors import UsageError
-from tokenmill.reader.rows import Rows
+from tokenmill.reader.rows import Numbers, Rows
 
 if TYPE_CHECKING:
     from tokenmill.reader.dataset import TokenDataset
@@ -44,23 +43,23 @@ class Windows(Rows):
     def identity(self) -> dict[str, Any]:
         return {"job": self.dataset.manifest.job_id, "rows": "windows", "length": self.length, "tail": self.tail}
 
-    def spans(self, rows: NDArray[np.int64]) -> tuple[list[int], list[int], list[int]]:
+    def spans(self, rows: Numbers) -> tuple[Numbers, Numbers, Numbers]:
         starts = rows * self.length
-        return starts.tolist(), np.minimum(starts + self.length, self._tokens).tolist(), [self._tokens] * len(rows)
+        return starts, np.minimum(starts + self.length, self._tokens), np.full(len(rows), self._tokens)
 
-    def width(self, lengths: list[int]) -> int:  # noqa: ARG002 - rows are as wide as they were asked to be
+    def width(self, lengths: Numbers) -> int:  # noqa: ARG002 - rows are as wide as they were asked to be
         return self.length
 
 
 class _Numbered(Rows):
     """Rows that are numbered shard by shard: finds the shard of each."""
 
-    _row_ends: NDArray[np.int64]
+    _row_ends: Numbers
 
     def __len__(self) -> int:
         return int(self._row_ends[-1]) if len(self._row_ends) else 0
 
-    def _located(self, rows: NDArray[np.int64]) -> list[tuple[int, int]]:
+    def _located(self, rows: Numbers) -> list[tuple[int, int]]:
         """Of each row, its shard and its number in it."""
         shards = np.searchsorted(self._row_ends, rows, "right")
         before = np.concatenate(([0], self._row_ends))[shards]
@@ -96,20 +95,18 @@ class PieceWindows(_Numbered):
     def identity(self) -> dict[str, Any]:
         return {"job": self.dataset.manifest.job_id, "rows": "pieces", "length": self.length, "tail": self.tail}
 
-    def spans(self, rows: NDArray[np.int64]) -> tuple[list[int], list[int], list[int]]:
-        starts, stops, limits = [], [], []
-        for position, row in self._located(rows):
+    def spans(self, rows: Numbers) -> tuple[Numbers, Numbers, Numbers]:
+        found = np.empty((3, len(rows)), np.int64)
+        for number, (position, row) in enumerate(self._located(rows)):
             shard, before = self.dataset.opened(position), self.dataset.tokens_before(position)
             cuts = shard.cuts(self.length, self.tail)
             document = int(np.searchsorted(cuts, row, "right")) - 1
             first, end = shard.starts[document : document + 2].tolist()
             start = first + (row - int(cuts[document])) * self.length
-            starts.append(before + start)
-            stops.append(before + min(start + self.length, end))
-            limits.append(before + end)
-        return starts, stops, limits
+            found[:, number] = before + start, before + min(start + self.length, end), before + end
+        return found[0], found[1], found[2]
 
-    def width(self, lengths: list[int]) -> int:  # noqa: ARG002 - rows are as wide as they were asked to be
+    def width(self, lengths: Numbers) -> int:  # noqa: ARG002 - rows are as wide as they were asked to be
         return self.length
 
 
@@ -128,16 +125,14 @@ class Documents(_Numbered):
     def identity(self) -> dict[str, Any]:
         return {"job": self.dataset.manifest.job_id, "rows": "documents"}
 
-    def spans(self, rows: NDArray[np.int64]) -> tuple[list[int], list[int], list[int]]:
-        bounds = []
-        for position, row in self._located(rows):
-            before = self.dataset.tokens_before(position)
-            bounds.append((self.dataset.opened(position).starts[row : row + 2] + before).tolist())
-        stops = [stop for _, stop in bounds]
-        return [start for start, _ in bounds], stops, stops
+    def spans(self, rows: Numbers) -> tuple[Numbers, Numbers, Numbers]:
+        found = np.empty((2, len(rows)), np.int64)
+        for number, (position, row) in enumerate(self._located(rows)):
+            found[:, number] = self.dataset.opened(position).starts[row : row + 2] + self.dataset.tokens_before(position)
+        return found[0], found[1], found[1]
 
-    def width(self, lengths: list[int]) -> int:
-        return max(lengths, default=0)
+    def width(self, lengths: Numbers) -> int:
+        return int(lengths.max(initial=0))
 
 
 def _check(length: int, tail: str) -> None:
