@@ -67,7 +67,7 @@ class TokenDataset:
         self._token_ends = list(accumulate(shard.tokens for shard in self.manifest.shards))
         if (self._ends or [0])[-1] != self.manifest.documents or (self._token_ends or [0])[-1] != self.manifest.tokens:
             raise JobError(f"the shards of {output} do not add up to its totals. Run: tokenmill verify {self.output}")
-        self._token_ends_array = np.array(self._token_ends, np.int64)
+        self._token_bounds = np.array([0, *self._token_ends], np.int64)
         self._open: OrderedDict[int, OpenShard] = OrderedDict()
         self._open_shards = open_shards
 
@@ -160,13 +160,13 @@ class TokenDataset:
         """How many tokens lie in the shards before one."""
         return self._token_ends[shard - 1] if shard else 0
 
-    def span(self, shard: int) -> tuple[int, int]:
-        """Which tokens of the whole stream a shard holds."""
-        return self.tokens_before(shard), self._token_ends[shard]
-
     def shards_of(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
         """In which shard each token of the whole stream lies."""
-        return np.searchsorted(self._token_ends_array, tokens, "right")
+        return np.searchsorted(self._token_bounds[1:], tokens, "right")
+
+    def spans_of(self, shards: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """First token of each shard in the whole stream, and the end of its tokens."""
+        return self._token_bounds[shards], self._token_bounds[shards + 1]
 
     def shard_of(self, token: int) -> int:
         """In which shard a token of the whole stream lies."""

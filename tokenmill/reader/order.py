@@ -94,9 +94,14 @@ class Order:
 
     def __call__(self, positions: Positions) -> Positions:
         """The row at each position; position `rows` begins the second epoch."""
-        epochs, within = np.divmod(positions, self._rows)
-        if self._shuffle is None:
+        epochs: Positions = positions // self._rows
+        within: Positions = positions - epochs * self._rows
+        if self._shuffle is None or not len(positions):
             return within
+        low, high = divmod(int(positions.min()), self._rows), divmod(int(positions.max()), self._rows)
+        if (low[0], low[1] // STRETCH) == (high[0], high[1] // STRETCH):
+            stretch = self._stretch(self._shuffle, low[0], low[1] // STRETCH)
+            return stretch[within - low[1] // STRETCH * STRETCH]
         found, stretches = np.empty_like(within), within // STRETCH
         for key in dict.fromkeys(zip(epochs.tolist(), stretches.tolist(), strict=True)):
             chosen = (epochs == key[0]) & (stretches == key[1])

@@ -25,7 +25,6 @@ from tokenmill.errors import UsageError
 
 if TYPE_CHECKING:
     from tokenmill.reader.dataset import TokenDataset
-    from tokenmill.reader.shard import OpenShard
 
 FIELDS = ("input_ids", "targets", "document_ids", "position_ids", "attention_mask", "loss_mask")
 #: What torch's cross_entropy ignores by default.
@@ -111,21 +110,26 @@ class Rows(ABC):
         if not ids.size:
             return
         width, flat, dataset = ids.shape[1], ids.reshape(-1), self.dataset
+        if len(starts) == 1:
+            self._copy(int(starts[0]), int(stops[0]), flat)
+            return
         joined = (stops[:-1] == starts[1:]) & (stops[:-1] - starts[:-1] == width)
         heads = np.flatnonzero(np.concatenate(([True], ~joined)))
         firsts, ends = starts[heads], stops[np.append(heads[1:], len(starts)) - 1]
-        held = np.flatnonzero(ends > firsts)
-        runs = (values[held].tolist() for values in (heads * width, firsts, ends, dataset.shards_of(firsts)))
-        opened: dict[int, tuple[OpenShard, int, int]] = {}
-        for place, start, stop, number in zip(*runs, strict=True):
-            if number not in opened:
-                opened[number] = (dataset.opened(number), *dataset.span(number))
-            shard, before, end = opened[number]
-            out = flat[place : place + stop - start]
-            if stop <= end:
-                shard.copy(start - before, stop - before, out)
+        held = ends > firsts
+        places, firsts, ends = heads[held] * width, firsts[held], ends[held]
+        shards = dataset.shards_of(firsts)
+        before, limits = dataset.spans_of(shards)
+        numbers = np.where(ends <= limits, shards, -1)  # a run that ends in another shard is copied piece by piece
+        sources = {number: None if number < 0 else dataset.opened(number).flat for number in set(numbers.tolist())}
+        stops = places + (ends - firsts)
+        runs = zip(*(array.tolist() for array in (numbers, places, stops, firsts - before, ends - before)), strict=True)
+        for run, (number, place, stop, first, last) in enumerate(runs):
+            source = sources[number]
+            if source is None:
+                self._copy(int(firsts[run]), int(ends[run]), flat[place:stop])
             else:
-                self._copy(start, stop, out)
+                flat[place:stop] = source[first:last]
 
     def _copy(self, start: int, stop: int, out: NDArray[Any]) -> None:
         """Put tokens of the whole stream into an array, from as many shards as they lie in."""

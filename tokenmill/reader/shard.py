@@ -50,22 +50,21 @@ class OpenShard:
         return self._cuts[length, tail]
 
     @cached_property
-    def _flat(self) -> NDArray[Any] | None:
+    def flat(self) -> NDArray[Any] | None:
         """All ids end to end, where the format stores them so; a plain array, since slices of a memmap cost twice as much."""
         ids = getattr(self.reader, "ids", None)
         return None if ids is None else np.asarray(ids)
 
     def map(self) -> None:
         """Open the files themselves, so that they may be unlinked."""
-        if self._tokens and self._flat is None:
+        if self._tokens and self.flat is None:
             self.reader[0]
         _ = self.mask
 
     def copy(self, start: int, stop: int, out: NDArray[Any]) -> None:
         """Put the ids of tokens `start` to `stop` into an array of just that length."""
-        flat = self._flat
-        if flat is not None:
-            out[:] = flat[start:stop]
+        if self.flat is not None:
+            out[:] = self.flat[start:stop]
             return
         document = int(np.searchsorted(self.starts, start, "right")) - 1
         while start < stop:
