@@ -4,8 +4,8 @@
 
 Comes in: the folder that holds the environments of the readers: `tokenmill` (the project with `torch`), `litdata`, `mds`,
 `megatron`, made from `peers/*.txt`. Goes out: `results/reading.json`, every round. Always holds: all read the same tokens, in
-one run, in turns, each in a process of its own; each writes its own format once, before the first round; the files were read
-before, so the page cache has them.
+one run, in turns, each in a process of its own; each writes its own format once, before the first round; the page cache holds
+the files when a reader starts.
 """
 
 import argparse
@@ -41,6 +41,16 @@ def prepare(envs: Path, reader: str, folder: Path) -> None:
         done.touch()
 
 
+def warm(folder: Path, reader: str) -> None:
+    """Have the page cache hold what a reader will read."""
+    name = "job" if reader == "tokenmill" else reader
+    for path in folder.glob(f"{name}*/**/*") if (folder / name).is_dir() else folder.glob(f"{name}.*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                while file.read(1 << 22):
+                    pass
+
+
 def main() -> None:
     """Parse the command line, measure, keep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -61,6 +71,7 @@ def main() -> None:
             # whoever comes first finds a colder machine; so they take turns
             turn = list(READERS)[number % len(READERS) :] + list(READERS)[: number % len(READERS)]
             for reader in turn:
+                warm(folder, reader)
                 measured = as_json(measure(command(arguments.envs.absolute(), reader, "read", str(folder), mode)))
                 rounds[reader][mode].append(measured)
                 said = measured["said"]

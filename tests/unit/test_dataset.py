@@ -80,7 +80,7 @@ def test_an_index_that_counts_otherwise_than_the_manifest_is_an_error(sealed: Pa
     manifest["documents"] = 9
     (copy / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(JobError, match="do not add up to its totals"):
-        TokenDataset(str(copy))
+        TokenDataset(str(copy)).windows(4)
 
 
 def test_the_tokenizer_you_train_with_has_to_be_the_jobs(tmp_path: Path) -> None:

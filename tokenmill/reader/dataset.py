@@ -65,8 +65,6 @@ class TokenDataset:
         self._cache = None if cache is None or storage.is_local(self.output) else ShardCache(cache, cache_bytes)
         self._ends = list(accumulate(shard.documents for shard in self.manifest.shards))
         self._token_ends = list(accumulate(shard.tokens for shard in self.manifest.shards))
-        if (self._ends or [0])[-1] != self.manifest.documents or (self._token_ends or [0])[-1] != self.manifest.tokens:
-            raise JobError(f"the shards of {output} do not add up to its totals. Run: tokenmill verify {self.output}")
         self._token_bounds = np.array([0, *self._token_ends], np.int64)
         self._open: OrderedDict[int, OpenShard] = OrderedDict()
         self._open_shards = open_shards
@@ -99,7 +97,7 @@ class TokenDataset:
         if not 0 <= document < len(self):
             raise IndexError(f"document {document} of {len(self)}")
         shard = bisect_right(self._ends, document)
-        return self.shard(shard)[document - self.documents_before(shard)]
+        return self.opened(shard).reader[document - self.documents_before(shard)]
 
     def __iter__(self) -> Iterator[NDArray[np.integer]]:
         return (self[document] for document in range(len(self)))
@@ -126,10 +124,16 @@ class TokenDataset:
 
     def shard(self, position: int) -> ShardReader:
         """The reader of one shard by its place in the manifest; kept open, until `forget`."""
-        return self.opened(position).reader
+        return self._kept(position).reader
 
     def opened(self, position: int) -> OpenShard:
-        """One shard by its place in the manifest; the least recently used one is closed for it if too many are open."""
+        """One shard by its place in the manifest. Raises JobError if it does not hold what the manifest says."""
+        shard = self._kept(position)
+        shard.check()
+        return shard
+
+    def _kept(self, position: int) -> OpenShard:
+        """The least recently used shard is closed for this one if too many are open."""
         shard = self._open.get(position)
         if shard is None:
             shard = self._opened_anew(position)
@@ -151,6 +155,12 @@ class TokenDataset:
     def forget(self, position: int) -> None:
         """Close a shard: one in an object store takes disk here, for its copy, as long as it or a view into it is in use."""
         self._open.pop(position, None)
+
+    def check_sums(self) -> None:
+        """Raise JobError unless the manifest's shards add up to its totals; views stand on it, `verify` reports it."""
+        totals, shards = self.manifest, len(self.manifest.shards)
+        if (self.documents_before(shards), self.tokens_before(shards)) != (totals.documents, totals.tokens):
+            raise JobError(f"the shards of {self.output} do not add up to its totals. Run: tokenmill verify {self.output}")
 
     def documents_before(self, shard: int) -> int:
         """How many documents lie in the shards before one."""

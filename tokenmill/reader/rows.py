@@ -52,6 +52,7 @@ class Rows(ABC):
         """
         if unknown := set(fields) - set(FIELDS):
             raise UsageError(f"fields={fields!r}: {', '.join(sorted(unknown))} is none of {', '.join(FIELDS)}.")
+        dataset.check_sums()
         totals = dataset.manifest
         pad = pad_id if pad_id is not None else totals.eos_id if totals.eos_id is not None else 0
         if max(pad, totals.tokenizer.vocab_size - 1) > np.iinfo(dtype).max:

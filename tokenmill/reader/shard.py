@@ -17,21 +17,28 @@ from tokenmill.shards import READERS, ShardReader
 
 
 class OpenShard:
-    """A shard's tokens, numbered from 0. Raises JobError if the shard is not what the manifest says."""
+    """A shard's tokens, numbered from 0."""
 
     def __init__(self, output: str, manifest: Manifest, position: int) -> None:
         row = manifest.shards[position]
         self.reader: ShardReader = READERS[manifest.format](output, row.index)
-        found = len(self.reader), int(self.reader.lengths.sum(dtype=np.int64))
-        if found != (row.documents, row.tokens):
-            raise JobError(
-                f"shard {row.index:06d} of {output} holds {found[0]} documents and {found[1]} tokens, the manifest says "
-                f"{row.documents} and {row.tokens}. Run: tokenmill verify {output}"
-            )
+        self._row, self._output, self._checked = row, output, False
         mask = next((file for file in row.files if file.path.endswith(".mask")), None)
         self._mask = None if mask is None else storage.join(output, mask.path)
         self._tokens = row.tokens
         self._cuts: dict[tuple[int, str], NDArray[np.int64]] = {}
+
+    def check(self) -> None:
+        """Raise JobError if the shard holds other numbers of documents or tokens than the manifest says; counted once."""
+        if self._checked:
+            return
+        row, found = self._row, (len(self.reader), int(self.reader.lengths.sum(dtype=np.int64)))
+        if found != (row.documents, row.tokens):
+            raise JobError(
+                f"shard {row.index:06d} of {self._output} holds {found[0]} documents and {found[1]} tokens, the manifest says "
+                f"{row.documents} and {row.tokens}. Run: tokenmill verify {self._output}"
+            )
+        self._checked = True
 
     @cached_property
     def starts(self) -> NDArray[np.int64]:
