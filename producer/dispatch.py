@@ -14,7 +14,8 @@ import redis
 
 from producer.progress import Pace, Progress, Tally, observe
 from producer.queue import BatchQueue, Sighting, queue_of
-from tokenmill.errors import JobError, TransientError
+from tokenmill.broker import JobKeys
+from tokenmill.errors import JobError, TokenmillError, TransientError
 from tokenmill.job import Batch, DisabledEngine, ParkedBatch
 from tokenmill.ledger import Ledger
 from tokenmill.report import render
@@ -51,6 +52,7 @@ class Dispatcher:
 
     def __init__(self, ledger: Ledger, queue: BatchQueue) -> None:
         self._ledger, self._queue, self._job = ledger, queue, ledger.job()
+        self._keys = JobKeys(self._job.job_id, ledger.output)
         self._todo: Iterator[Batch] = iter(())
         self._lost: list[Batch] = []
         self._under_way: dict[int, _Seen] = {}
@@ -69,18 +71,19 @@ class Dispatcher:
     def tick(self) -> Progress:
         """Look, settle, send; returns where the job is.
 
-        Raises JobError when the job must stop, TransientError when storage or broker are away: then tick again later.
+        Raises JobError when the job must stop, which is then on record; TransientError when storage or broker are away: then
+        tick again later.
         """
         try:
             self._hear()
             if self.outcome is not None:
                 return observe(self._tally, {}, self._pace)
-            if not self._queue.lead(self._job.job_id):
+            if not self._queue.lead(self._keys):
                 self._leading = False
-                return observe(self._tally, self._queue.sightings(self._job.job_id), self._pace)
+                return observe(self._tally, self._queue.sightings(self._keys), self._pace)
             if not self._leading:
                 self._take_over()
-            sightings = self._queue.sightings(self._job.job_id)
+            sightings = self._queue.sightings(self._keys)
             self._look(sightings)
             if self._doubtful:
                 self._distrust()
@@ -93,6 +96,9 @@ class Dispatcher:
             if isinstance(error, TransientError):
                 raise
             raise TransientError(f"the broker is away: {error}") from error
+        except TokenmillError as error:
+            self._ledger.stop(self._job, str(error))
+            raise
         return self._progress(sightings)
 
     def _hear(self) -> None:
@@ -103,8 +109,10 @@ class Dispatcher:
         if not self._leading and self._ledger.is_sealed():  # who leads knows
             self.outcome = Outcome.SEALED
         elif self._ledger.is_cancelled():
-            self._queue.clear(self._job.job_id)
+            self._queue.clear(self._keys)
             self.outcome = Outcome.CANCELLED
+        elif (stopped := self._ledger.stopped()) is not None:
+            raise JobError(stopped.reason)
         else:
             job = self._ledger.find_job()
             if job is not None and job.job_id == self._job.job_id:  # asked for again, it may be for another device
@@ -117,7 +125,7 @@ class Dispatcher:
         now = time.monotonic()
         self._under_way = {
             index: _Seen(sighting, now)
-            for index, sighting in self._queue.sightings(self._job.job_id).items()
+            for index, sighting in self._queue.sightings(self._keys).items()
             if index not in self._tally
         }
         skip = self._under_way.keys() | {parked.index for parked in self._parked}
@@ -139,7 +147,7 @@ class Dispatcher:
                 sent = sighting.state == "sent"
                 strayed = sent and sighting.queue != queue  # the job has another device now; nobody may ever look there
                 if strayed or (now - seen.at > STALE and (idle or not sent)):
-                    self._queue.forget(self._job.job_id, index)
+                    self._queue.forget(self._keys, index)
                     self._settle(index)
 
     def _settle(self, index: int) -> None:
@@ -212,7 +220,7 @@ class Dispatcher:
             self.outcome = Outcome.PARKED
             return
         self._ledger.seal(self._job, lambda totals: render(self._job, totals, self._ledger.entries()))
-        self._queue.clear(self._job.job_id)
+        self._queue.clear(self._keys)
         self.outcome = Outcome.SEALED
 
     def _progress(self, sightings: dict[int, Sighting]) -> Progress:

@@ -1,7 +1,7 @@
 """`tokenmill dispatch`: the reconcile loop for every submitted job, as a service. Any number may run; one leads each job.
 
-Jobs are found in storage, `$TOKENMILL_HOME/jobs/<job_id>.json`, so that a wiped Redis forgets none. A pointer is removed when
-its job has ended; submitting again writes it anew.
+Jobs are found in storage, `$TOKENMILL_HOME/jobs/<job_id>-<output>.json`, so that a wiped Redis forgets none. A pointer is
+removed when its job has ended; submitting again writes it anew.
 """
 
 import logging
@@ -13,6 +13,7 @@ from producer.dispatch import TICK, Dispatcher
 from producer.gauges import Gauges
 from producer.queue import BatchQueue
 from tokenmill import storage
+from tokenmill.broker import JobKeys
 from tokenmill.errors import TokenmillError, TransientError
 from tokenmill.job import Job, Record
 from tokenmill.ledger import Ledger
@@ -33,8 +34,8 @@ class JobPointer(Record):
 
 def register(home: str, job: Job, output: str) -> None:
     """Hand a job to the dispatchers."""
-    pointer = JobPointer(job_id=job.job_id, output=output)
-    storage.put(storage.join(storage.absolute(home), "jobs", f"{job.job_id}.json"), pointer.to_json())
+    pointer, name = JobPointer(job_id=job.job_id, output=output), JobKeys(job.job_id, output).name
+    storage.put(storage.join(storage.absolute(home), "jobs", f"{name}.json"), pointer.to_json())
 
 
 def serve(home: str, queue: BatchQueue, gauges: Gauges) -> None:
@@ -49,7 +50,7 @@ def serve(home: str, queue: BatchQueue, gauges: Gauges) -> None:
                 registered = storage.names(jobs)
                 for name in dispatchers.keys() - set(registered):  # another dispatcher has seen its end
                     del dispatchers[name]
-                    gauges.ended(_job_id(name), None)
+                    gauges.ended(name, None)
             look_again = time.monotonic() + LOOK
         for name in tuple(registered):
             url = storage.join(jobs, name)
@@ -85,13 +86,13 @@ def _ended(name: str, url: str, dispatchers: dict[str, Dispatcher], queue: Batch
         raise
     except TokenmillError as error:
         log.error("%s stopped: %s", job_id, error, extra={"facts": {"event": "job", "job": job_id, "outcome": "stopped"}})
-        gauges.ended(job_id, "stopped")
+        gauges.ended(name, "stopped")
         return True
-    gauges.saw(job_id, progress)
+    gauges.saw(name, progress)
     outcome = dispatchers[name].outcome
     if outcome is None:
         return False
-    gauges.ended(job_id, outcome.value)
+    gauges.ended(name, outcome.value)
     facts = {"documents": progress.documents, "tokens": progress.tokens, "parked": len(progress.parked)}
     parked = f", {len(progress.parked)} batches parked" if progress.parked else ""
     totals = f"{progress.documents:,} documents, {progress.tokens:,} tokens{parked}"
@@ -102,4 +103,4 @@ def _ended(name: str, url: str, dispatchers: dict[str, Dispatcher], queue: Batch
 
 def _job_id(name: str) -> str:
     """The job that a pointer is for."""
-    return name.removesuffix(".json")
+    return name.partition("-")[0]

@@ -287,6 +287,14 @@ class DisabledEngine(Record):
         )
 
 
+class StoppedJob(Record):
+    """`stopped.json`: why the job cannot go on as it is; asking for it again takes the record away."""
+
+    version: Literal[1] = VERSION
+    job_id: str
+    reason: str
+
+
 class ParkedBatch(Record):
     """`parked/000042.json`: a batch that was given up on, and why."""
 

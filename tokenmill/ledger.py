@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from tokenmill import plan, storage
 from tokenmill.errors import JobError, UsageError
-from tokenmill.job import Batch, Counts, DisabledEngine, FileDigest, Job, ParkedBatch, Record, ShardEntry
+from tokenmill.job import Batch, Counts, DisabledEngine, FileDigest, Job, ParkedBatch, Record, ShardEntry, StoppedJob
 from tokenmill.manifest import Manifest, Shard, Totals, read_totals, stream, totals_of
 from tokenmill.plan import PlanFile
 
@@ -137,9 +137,17 @@ class Ledger:
     def is_cancelled(self) -> bool:
         return storage.exists(self.url("cancelled.json"))
 
+    def stop(self, job: Job, reason: str) -> None:
+        """Put on record why nobody can go on with this job; the first reason stands."""
+        storage.claim(self.url("stopped.json"), StoppedJob(job_id=job.job_id, reason=reason).to_json())
+
+    def stopped(self) -> StoppedJob | None:
+        return self._found(StoppedJob, "stopped.json")
+
     def take_up(self) -> None:
-        """Forget what was given up and that the job was cancelled, since somebody asks for it again."""
-        storage.delete(self.url("cancelled.json"))
+        """Forget what was given up, and that the job was cancelled or stopped, since somebody asks for it again."""
+        for name in ("cancelled.json", "stopped.json"):
+            storage.delete(self.url(name))
         for name in storage.names(self.url("parked")):
             storage.delete(self.url(f"parked/{name}"))
 

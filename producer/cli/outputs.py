@@ -33,7 +33,7 @@ def status(
         display.out.print(display.status(progress))
     else:
         with Live(display.status(progress), console=display.out, auto_refresh=False) as live:
-            while not progress.sealed:
+            while not progress.ended:
                 time.sleep(1)
                 progress = look(tally, broker, pace)
                 if as_json:
