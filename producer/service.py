@@ -55,10 +55,8 @@ def serve(home: str, queue: BatchQueue, gauges: Gauges) -> None:
         for name in tuple(registered):
             url = storage.join(jobs, name)
             with _waited_out(name):
-                if _ended(name, url, dispatchers, queue, gauges):
-                    storage.delete(url)
+                if not _drive(name, url, dispatchers, queue, gauges):
                     registered.remove(name)
-                    dispatchers.pop(name, None)
         time.sleep(TICK)
 
 
@@ -70,6 +68,20 @@ def _waited_out(what: str) -> Iterator[None]:
     except TransientError as error:
         log.warning("%s: %s", what, error)
         time.sleep(1)
+
+
+def _drive(name: str, url: str, dispatchers: dict[str, Dispatcher], queue: BatchQueue, gauges: Gauges) -> bool:
+    """Drive one job a tick further; False when it has ended and its pointer is gone. Raises TransientError."""
+    if not _ended(name, url, dispatchers, queue, gauges):
+        return True
+    ended = dispatchers.pop(name, None)
+    storage.delete(url)
+    if ended is None or ended.ledger.is_over():
+        return False
+    # asked for again since: whoever did so took the ending away before he wrote the pointer, which may have just been removed
+    pointer = JobPointer(job_id=_job_id(name), output=ended.ledger.output)
+    storage.put(url, pointer.to_json())
+    return True
 
 
 def _ended(name: str, url: str, dispatchers: dict[str, Dispatcher], queue: BatchQueue, gauges: Gauges) -> bool:

@@ -144,6 +144,10 @@ class Ledger:
     def stopped(self) -> StoppedJob | None:
         return self._found(StoppedJob, "stopped.json")
 
+    def is_over(self) -> bool:
+        """Of a job that has ended: whether it still has, since nobody has asked for it again."""
+        return self.is_sealed() or self.is_cancelled() or self.stopped() is not None or bool(storage.names(self.url("parked")))
+
     def take_up(self) -> None:
         """Forget what was given up, and that the job was cancelled or stopped, since somebody asks for it again."""
         for name in ("cancelled.json", "stopped.json"):
