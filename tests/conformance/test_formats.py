@@ -19,6 +19,8 @@ from tokenmill.errors import JobError, UsageError
 from tokenmill.job import Counts, Job
 from tokenmill.ledger import Ledger
 from tokenmill.shards import FORMATS, READERS, WRITERS
+from tokenmill.shards.ids import offsets_32, offsets_of
+from tokenmill.shards.llmc import header
 
 ROOT = Path(__file__).parents[2]
 PEERS = Path(__file__).parent / "peers"
@@ -261,6 +263,18 @@ def test_the_dtype_rule_of_each_peer(name: FormatName, vocabulary: int, dtype: s
 def test_a_format_without_boundaries_is_refused_where_no_token_tells_documents_apart() -> None:
     with pytest.raises(UsageError, match="--eos-token or --bos-token"):
         FORMATS["llmc"].settle("llmc", "auto", 100, has_ends=False)
+
+
+def test_what_32_bits_cannot_say_is_refused() -> None:
+    """Four documents of 1.2 billion tokens are more than litdata, MDS and llm.c can have in one file; pointers keep 64 bits."""
+    offsets = offsets_of(np.full(4, 1_200_000_000, np.int32))
+    assert offsets.tolist() == [0, 1_200_000_000, 2_400_000_000, 3_600_000_000, 4_800_000_000]
+    assert offsets_32(offsets[:4]) == offsets[:4].astype("<u4").tobytes()
+    with pytest.raises(JobError, match=r"4,800,000,000 bytes is too long for 32-bit offsets\. Give a smaller --batch-bytes"):
+        offsets_32(offsets)
+    assert np.frombuffer(header(2**31 - 1, "uint16"), "<i4")[2] == 2**31 - 1
+    with pytest.raises(JobError, match=r"more than llm\.c's header can say\. Give a smaller --batch-bytes"):
+        header(2**31, "uint16")
 
 
 @pytest.mark.parametrize("name", list(FORMATS))

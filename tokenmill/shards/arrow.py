@@ -5,6 +5,7 @@ uint16 or int32, in record batches of about a million ids. `shards/state.json` n
 empty but for its keys: `datasets` takes the features from the files.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
@@ -70,11 +71,14 @@ class ArrowReader(ListReader):
         return self._batches[place]
 
 
-def seal(totals: Totals, shards: Callable[[], Iterable[Shard]]) -> Iterator[tuple[str, Iterator[bytes]]]:
-    """`state.json` and `dataset_info.json`."""
+def seal(totals: Totals, shards: Callable[[], Iterable[Shard]]) -> Iterator[tuple[str, Iterator[bytes]]]:  # noqa: ARG001
+    """`state.json` and `dataset_info.json`; the fingerprint, by which `datasets` keeps results, is that of all files."""
+    content = hashlib.sha256()
+    for shard in shards():
+        content.update(shard.files[0].sha256.encode())
     rows: Iterator[dict[str, object]] = ({"filename": shard.files[0].path.removeprefix("shards/")} for shard in shards())
     state: dict[str, object] = {
-        "_fingerprint": totals.job_id,
+        "_fingerprint": content.hexdigest()[:16],
         "_format_columns": None,
         "_format_kwargs": {},
         "_format_type": None,
