@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from contenders import FAST, FLOOR, HUGGING_FACE
+from reading import READERS
 from results import FOLDER, median
 
 README = Path(__file__).parents[1] / "README.md"
@@ -267,6 +268,47 @@ def faults(found: dict[str, Any]) -> list[str]:
     ]
 
 
+def reading(results: dict[str, Run]) -> list[str]:
+    """Every reader of token shards, and the bar."""
+    lines: list[str] = []
+    for name, run in results.items():
+        medians = {reader: _reading(modes) for reader, modes in run["rounds"].items()}
+        others = [values for reader, values in medians.items() if reader != "tokenmill"]
+        ratios = (f"{medians['tokenmill'][mode] / max(one[mode] for one in others):.1f}" for mode in ("sequential", "shuffled"))
+        number = len(run["rounds"]["tokenmill"]["sequential"])
+        lines += [
+            f"**Readers**, {name} of 32 bits in rows of 2,048, batches of 32 rows through a DataLoader without workers, "
+            f"medians of {number} interleaved rounds; meanwhile: {run['load']}. tokenmill ÷ the fastest other: {next(ratios)} "
+            f"sequential, {next(ratios)} shuffled. Open is from the call to the first batch; memory is a process's peak, in "
+            f"which the pages of mapped files count. {where(run, run['peers'])}",
+            "",
+        ]
+        rows = [
+            [
+                READERS[reader],
+                *(f"{values[mode] / 1e6:,.0f}" for mode in ("sequential", "shuffled")),
+                f"{values['random']:.0f}",
+                f"{values['open'] * 1e3:.0f}",
+                f"{values['memory'] / 1e6:,.0f}",
+            ]
+            for reader, values in medians.items()
+        ]
+        head = ["", "sequential, million tokens/s", "shuffled", "a row at random, µs", "open, ms", "memory MB"]
+        lines += [*table(head, rows), ""]
+    return lines[:-1]
+
+
+def _reading(modes: dict[str, list[Run]]) -> dict[str, float]:
+    said = {mode: [one["said"] for one in rounds] for mode, rounds in modes.items()}
+    return {
+        "sequential": median(said["sequential"], "rate"),
+        "shuffled": median(said["shuffled"], "rate"),
+        "random": median(said["random"], "microseconds"),
+        "open": median(said["sequential"], "open"),
+        "memory": median(modes["shuffled"], "peak_rss"),
+    }
+
+
 def main() -> None:
     """Render every results file that is there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -274,7 +316,7 @@ def main() -> None:
     parser.add_argument("--readme", type=Path, default=README)
     arguments = parser.parse_args()
     lines: list[str] = []
-    for section in (end_to_end, stages, engines, startup, dispatch, faults):
+    for section in (end_to_end, stages, engines, startup, reading, dispatch, faults):
         file = arguments.results / f"{section.__name__}.json"
         if file.exists():
             lines += [*section(json.loads(file.read_text())), ""]

@@ -10,6 +10,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FILES = sorted(path for room in ("producer", "workers", "tokenmill") for path in (ROOT / room).rglob("*.py"))
 
+#: What subclasses torch's own classes; the project does without torch. tests/training imports it.
+WANTS_TORCH = {ROOT / "tokenmill" / "reader" / "stream.py"}
+
 
 def test_import_contracts() -> None:
     checked = subprocess.run([Path(sys.executable).with_name("lint-imports")], cwd=ROOT, capture_output=True, text=True)
@@ -33,7 +36,7 @@ def test_nothing_happens_at_import() -> None:
     modules = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         for path in FILES
-        if path.name != "__main__.py"
+        if path.name != "__main__.py" and path not in WANTS_TORCH
     ]
     program = (
         "import importlib, socket, threading\n"

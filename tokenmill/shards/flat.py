@@ -87,7 +87,7 @@ class FlatReader:
         check_size(output, path, start + int(self._offsets[-1]) * self._dtype.itemsize)
 
     @cached_property
-    def _ids(self) -> NDArray[np.integer]:
+    def ids(self) -> NDArray[np.integer]:
         """All ids; where they have to be copied from afar, whoever asks for lengths alone does without."""
         if not self._offsets[-1]:
             return np.empty(0, self._dtype)
@@ -98,11 +98,11 @@ class FlatReader:
 
     def __getitem__(self, document: int) -> NDArray[np.integer]:
         start = int(self._offsets[document])
-        return self._ids[start : start + int(self.lengths[document])]
+        return self.ids[start : start + int(self.lengths[document])]
 
     def span(self, start: int, stop: int) -> NDArray[np.integer]:
         """The ids of the documents [start, stop), end to end."""
-        return self._ids[self._offsets[start] : self._offsets[stop]]
+        return self.ids[self._offsets[start] : self._offsets[stop]]
 
 
 def damaged(output: str, path: str, what: str) -> JobError:

@@ -1,0 +1,86 @@
+"""One shard held open: its documents' places, its tokens by range, its loss mask.
+
+Comes in: a shard's row of the manifest, and its files on a disk or in an object store. Goes out: token ids by range. Always
+holds: documents and tokens are as many as the manifest says.
+"""
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenmill import storage
+from tokenmill.errors import JobError
+from tokenmill.manifest import Manifest
+from tokenmill.shards import READERS, ShardReader
+
+
+class OpenShard:
+    """A shard's tokens, numbered from 0. Raises JobError if the shard is not what the manifest says."""
+
+    def __init__(self, output: str, manifest: Manifest, position: int) -> None:
+        row = manifest.shards[position]
+        self.reader: ShardReader = READERS[manifest.format](output, row.index)
+        found = len(self.reader), int(self.reader.lengths.sum(dtype=np.int64))
+        if found != (row.documents, row.tokens):
+            raise JobError(
+                f"shard {row.index:06d} of {output} holds {found[0]} documents and {found[1]} tokens, the manifest says "
+                f"{row.documents} and {row.tokens}. Run: tokenmill verify {output}"
+            )
+        mask = next((file for file in row.files if file.path.endswith(".mask")), None)
+        self._mask = None if mask is None else storage.join(output, mask.path)
+        self._tokens = row.tokens
+        self._cuts: dict[tuple[int, str], NDArray[np.int64]] = {}
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """Where each document begins, and where the last one ends."""
+        starts = np.zeros(len(self.reader) + 1, np.int64)
+        np.cumsum(self.reader.lengths, dtype=np.int64, out=starts[1:])
+        return starts
+
+    def cuts(self, length: int, tail: str) -> NDArray[np.int64]:
+        """How many rows lie before each document, and before the end, if each is cut into rows of `length`."""
+        if (length, tail) not in self._cuts:
+            short = length - 1 if tail == "pad" else 0
+            cuts = np.zeros(len(self.reader) + 1, np.int64)
+            np.cumsum((self.reader.lengths.astype(np.int64) + short) // length, out=cuts[1:])
+            self._cuts[length, tail] = cuts
+        return self._cuts[length, tail]
+
+    @cached_property
+    def flat(self) -> NDArray[Any] | None:
+        """All ids end to end, where the format stores them so; a plain array, since slices of a memmap cost twice as much."""
+        ids = getattr(self.reader, "ids", None)
+        return None if ids is None else np.asarray(ids)
+
+    def map(self) -> None:
+        """Open the files themselves, so that they may be unlinked."""
+        if self._tokens and self.flat is None:
+            self.reader[0]
+        _ = self.mask
+
+    def copy(self, start: int, stop: int, out: NDArray[Any]) -> None:
+        """Put the ids of tokens `start` to `stop` into an array of just that length."""
+        if self.flat is not None:
+            out[:] = self.flat[start:stop]
+            return
+        document = int(np.searchsorted(self.starts, start, "right")) - 1
+        while start < stop:
+            first, end = self.starts[document : document + 2].tolist()
+            taken = min(end, stop)
+            ids = self.reader[document]
+            out[: taken - start] = ids[start - first : taken - first]
+            out, start, document = out[taken - start :], taken, document + 1
+
+    @cached_property
+    def mask(self) -> NDArray[np.uint8] | None:
+        """1 for each token to learn from; None if the job has no masks. Raises JobError if it is not a byte for each token."""
+        if self._mask is None:
+            return None
+        status = storage.status(self._mask)
+        if status is None or status.size != self._tokens:
+            found = "missing" if status is None else f"{status.size} bytes long"
+            raise JobError(f"{self._mask} is {found}, its shard has {self._tokens} tokens.")
+        return np.asarray(storage.mapped(self._mask, np.dtype(np.uint8))) if status.size else np.empty(0, np.uint8)
