@@ -30,7 +30,7 @@ from producer.prepare import prepare
 from producer.progress import Progress
 from producer.queue import BatchQueue
 from producer.request import Request
-from tokenmill.broker import PREFIX, QUEUE, client_url, sightings_key
+from tokenmill.broker import PREFIX, QUEUE, JobKeys, client_url
 from tokenmill.job import Counts, FileDigest, Job, Run, ShardEntry
 from tokenmill.ledger import Ledger
 from tokenmill.manifest import Totals
@@ -118,7 +118,7 @@ def work(output: str, broker: str) -> None:
     """Stand in for WORKERS workers: a batch ends when a message comes to take its place, or when none comes any more."""
     ledger, client = Ledger(output), redis.Redis.from_url(client_url(broker))
     job, running, last = ledger.job(), deque[int](), time.monotonic()
-    key = sightings_key(job.job_id)
+    key = JobKeys(job.job_id, ledger.output).sightings
     while not ledger.is_sealed():
         messages = cast("list[bytes]", client.rpop(PREFIX + QUEUE, WORKERS) or [])
         if messages:

@@ -8,6 +8,7 @@ section is written by hand, and each table says its corpus, hardware, versions a
 
 import argparse
 import json
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,28 @@ def _dispatch(name: str, run: Run) -> list[str]:
     return lines + table(["", "wall s", "producer's peak MB", ""], rows)
 
 
+def stages(results: dict[str, Run]) -> list[str]:
+    """Where the CPU time of a batch goes, beside the bare loop."""
+    names = list(dict.fromkeys(stage for run in results.values() for one in run["rounds"] for stage in one["cpu_s"]))
+    work = [stage for stage in names if stage != "bare loop"]
+    spent = {name: {stage: _a_gigabyte(run["rounds"], [stage]) for stage in names} for name, run in results.items()}
+    rows = [[stage, *(f"{spent[name][stage]:.2f}" for name in results)] for stage in work]
+    rows.append(["all of it", *(f"{_a_gigabyte(run['rounds'], work):.2f}" for run in results.values())])
+    rows.append(["the engine's bare loop over the same columns", *(f"{spent[name]['bare loop']:.2f}" for name in results)])
+    engines = ", ".join(dict.fromkeys(run["engine"] for run in results.values()))
+    count = len(next(iter(results.values()))["rounds"])
+    return [
+        f"**Where the time of a batch goes**, thread CPU seconds per GB of text, JSON Lines in, `.bin`/`.idx` out, {engines}, "
+        f"in one process, medians of {count} rounds over the same text. {places(results)}",
+        "",
+        *table(["", *results], rows),
+    ]
+
+
+def _a_gigabyte(rounds: list[Run], stages: list[str]) -> float:
+    return statistics.median(sum(one["cpu_s"][stage] for stage in stages) / one["text_bytes"] * 1e9 for one in rounds)
+
+
 def faults(found: dict[str, Any]) -> list[str]:
     """Every disturbed job of the chaos suite."""
     rows = [
@@ -293,7 +316,7 @@ def main() -> None:
     parser.add_argument("--readme", type=Path, default=README)
     arguments = parser.parse_args()
     lines: list[str] = []
-    for section in (end_to_end, engines, startup, reading, dispatch, faults):
+    for section in (end_to_end, stages, engines, startup, reading, dispatch, faults):
         file = arguments.results / f"{section.__name__}.json"
         if file.exists():
             lines += [*section(json.loads(file.read_text())), ""]

@@ -14,7 +14,8 @@ import redis
 
 from producer.progress import Pace, Progress, Tally, observe
 from producer.queue import BatchQueue, Sighting, queue_of
-from tokenmill.errors import JobError, TransientError
+from tokenmill.broker import JobKeys
+from tokenmill.errors import JobError, TokenmillError, TransientError
 from tokenmill.job import Batch, DisabledEngine, ParkedBatch
 from tokenmill.ledger import Ledger
 from tokenmill.report import render
@@ -50,7 +51,8 @@ class Dispatcher:
     """Drives one job to its end, a tick at a time."""
 
     def __init__(self, ledger: Ledger, queue: BatchQueue) -> None:
-        self._ledger, self._queue, self._job = ledger, queue, ledger.job()
+        self.ledger, self._queue, self._job = ledger, queue, ledger.job()
+        self._keys = JobKeys(self._job.job_id, ledger.output)
         self._todo: Iterator[Batch] = iter(())
         self._lost: list[Batch] = []
         self._under_way: dict[int, _Seen] = {}
@@ -69,18 +71,19 @@ class Dispatcher:
     def tick(self) -> Progress:
         """Look, settle, send; returns where the job is.
 
-        Raises JobError when the job must stop, TransientError when storage or broker are away: then tick again later.
+        Raises JobError when the job must stop, which is then on record; TransientError when storage or broker are away: then
+        tick again later.
         """
         try:
             self._hear()
             if self.outcome is not None:
                 return observe(self._tally, {}, self._pace)
-            if not self._queue.lead(self._job.job_id):
+            if not self._queue.lead(self._keys):
                 self._leading = False
-                return observe(self._tally, self._queue.sightings(self._job.job_id), self._pace)
+                return observe(self._tally, self._queue.sightings(self._keys), self._pace)
             if not self._leading:
                 self._take_over()
-            sightings = self._queue.sightings(self._job.job_id)
+            sightings = self._queue.sightings(self._keys)
             self._look(sightings)
             if self._doubtful:
                 self._distrust()
@@ -93,6 +96,9 @@ class Dispatcher:
             if isinstance(error, TransientError):
                 raise
             raise TransientError(f"the broker is away: {error}") from error
+        except TokenmillError as error:
+            self.ledger.stop(self._job, str(error))
+            raise
         return self._progress(sightings)
 
     def _hear(self) -> None:
@@ -100,28 +106,30 @@ class Dispatcher:
         if time.monotonic() - self._heard < HEARING:
             return
         self._heard = time.monotonic()
-        if not self._leading and self._ledger.is_sealed():  # who leads knows
+        if not self._leading and self.ledger.is_sealed():  # who leads knows
             self.outcome = Outcome.SEALED
-        elif self._ledger.is_cancelled():
-            self._queue.clear(self._job.job_id)
+        elif self.ledger.is_cancelled():
+            self._queue.clear(self._keys)
             self.outcome = Outcome.CANCELLED
+        elif (stopped := self.ledger.stopped()) is not None:
+            raise JobError(stopped.reason)
         else:
-            job = self._ledger.find_job()
+            job = self.ledger.find_job()
             if job is not None and job.job_id == self._job.job_id:  # asked for again, it may be for another device
                 self._job = job
 
     def _take_over(self) -> None:
         """Learn from the ledger what is done and from Redis what is under way."""
         self._tally.refresh()
-        self._parked = self._ledger.parked()
+        self._parked = self.ledger.parked()
         now = time.monotonic()
         self._under_way = {
             index: _Seen(sighting, now)
-            for index, sighting in self._queue.sightings(self._job.job_id).items()
+            for index, sighting in self._queue.sightings(self._keys).items()
             if index not in self._tally
         }
         skip = self._under_way.keys() | {parked.index for parked in self._parked}
-        unsent = (batch for batch in self._ledger.plan() if batch.index not in skip and batch.index not in self._tally)
+        unsent = (batch for batch in self.ledger.plan() if batch.index not in skip and batch.index not in self._tally)
         self._todo, self._lost = unsent, []
         self._leading = True
 
@@ -139,23 +147,23 @@ class Dispatcher:
                 sent = sighting.state == "sent"
                 strayed = sent and sighting.queue != queue  # the job has another device now; nobody may ever look there
                 if strayed or (now - seen.at > STALE and (idle or not sent)):
-                    self._queue.forget(self._job.job_id, index)
+                    self._queue.forget(self._keys, index)
                     self._settle(index)
 
     def _settle(self, index: int) -> None:
         """Ask the ledger what became of a batch: done, parked, or lost and to be sent again."""
         del self._under_way[index]
-        entry = self._ledger.entry(index)
+        entry = self.ledger.entry(index)
         self._doubtful = self._doubtful or (entry is not None and entry.run.engine_name != self._job.engine.name)
         if entry is not None and entry.run.engine_name in self._disabled:  # it was under way when the engine was found wrong
-            self._ledger.revoke(index)
+            self.ledger.revoke(index)
             entry = None
         if entry is not None:
             self._tally.add(entry)
-        elif (parked := self._ledger.parked_batch(index)) is not None:
+        elif (parked := self.ledger.parked_batch(index)) is not None:
             self._parked.append(parked)
         else:
-            self._lost.append(self._ledger.batch(index))
+            self._lost.append(self.ledger.batch(index))
 
     def _distrust(self) -> None:
         """Take back every batch done by an engine that was found wrong since: its other ids may be wrong too.
@@ -163,14 +171,14 @@ class Dispatcher:
         Whoever finds an engine wrong does that batch again with another one: until an entry says so there is no need to look.
         """
         self._doubtful = False
-        disabled = self._ledger.disabled_engines()
+        disabled = self.ledger.disabled_engines()
         if disabled == self._disabled:
             return
-        for entry in self._ledger.entries():
+        for entry in self.ledger.entries():
             if entry.run.engine_name in disabled:
-                self._ledger.revoke(entry.index)
+                self.ledger.revoke(entry.index)
         self._disabled = disabled
-        self._tally = Tally(self._ledger)
+        self._tally = Tally(self.ledger)
         self._take_over()
 
     def _check(self) -> None:
@@ -187,7 +195,7 @@ class Dispatcher:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.rejected.items())
             raise JobError(
                 f"{counts.damaged:,} of {seen:,} documents so far are damaged, more than --max-rejected "
-                f"{self._job.max_rejected:g} of the job allows ({reasons}; see {self._ledger.url('rejected')}). "
+                f"{self._job.max_rejected:g} of the job allows ({reasons}; see {self.ledger.url('rejected')}). "
                 f"Mend the sources, name the right --text-field, or allow more with --max-rejected; what is done is kept."
             )
 
@@ -200,19 +208,19 @@ class Dispatcher:
                 return False
             # noted first: if sending fails, the next look finds no sighting, and the batch is sent again
             self._under_way[batch.index] = _Seen(Sighting(state="sent", queue=queue_of(self._job)), time.monotonic())
-            self._queue.send(self._job, self._ledger.output, batch)
+            self._queue.send(self._job, self.ledger.output, batch)
         return True
 
     def _end(self) -> None:
         """Everything is done or parked: seal, unless something is parked."""
-        if self._ledger.disabled_engines() != self._disabled:
+        if self.ledger.disabled_engines() != self._disabled:
             self._doubtful = True  # the next tick sees to it
             return
         if self._parked:
             self.outcome = Outcome.PARKED
             return
-        self._ledger.seal(self._job, lambda totals: render(self._job, totals, self._ledger.entries()))
-        self._queue.clear(self._job.job_id)
+        self.ledger.seal(self._job, lambda totals: render(self._job, totals, self.ledger.entries()))
+        self._queue.clear(self._keys)
         self.outcome = Outcome.SEALED
 
     def _progress(self, sightings: dict[int, Sighting]) -> Progress:

@@ -131,8 +131,16 @@ def sealed(totals: Totals, shards: int, output: str, seconds: float | None, disa
 
 def status(progress: Progress) -> RenderableType:
     """The page of `tokenmill status`."""
-    state = "sealed" if progress.sealed else "running" if progress.running else "not running"
+    states = {
+        "sealed": progress.sealed,
+        "cancelled": progress.cancelled,
+        "stopped": progress.stopped,
+        "running": progress.running,
+    }
+    state = next((name for name, holds in states.items() if holds), "not running")
     rows: list[RenderableType] = [Text(f"{progress.job.name}  {progress.job.job_id}  {state}"), bar(progress)]
+    if progress.stopped:
+        rows.append(Text(f"stopped: {progress.stopped}", style="red"))
     if progress.unserved:
         rows.append(Text(f"waiting: {unserved(progress.unserved)}", style="yellow"))
     if progress.running:

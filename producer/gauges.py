@@ -8,7 +8,7 @@ dispatchers of a cluster say the same of the queues: take the maximum over them,
 import logging
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import redis
@@ -50,19 +50,19 @@ class Gauges:
         self._ended = Counter[str]()
         self._lock = threading.Lock()
 
-    def saw(self, job_id: str, progress: Progress) -> None:
-        """A job has come so far."""
+    def saw(self, pointer: str, progress: Progress) -> None:
+        """A job, named by what points to it, has come so far."""
         with self._lock:
-            self._jobs[job_id] = progress
+            self._jobs[pointer] = progress
 
-    def ended(self, job_id: str, outcome: str | None) -> None:
+    def ended(self, pointer: str, outcome: str | None) -> None:
         """A job is driven no more.
 
         Args:
             outcome: None where another dispatcher knows.
         """
         with self._lock:
-            self._jobs.pop(job_id, None)
+            self._jobs.pop(pointer, None)
             if outcome is not None:
                 self._ended[outcome] += 1
 
@@ -81,12 +81,8 @@ class Gauges:
         with self._lock:
             jobs, ended = dict(self._jobs), Counter(self._ended)
         batches = GaugeMetricFamily(JOB_BATCHES.name, JOB_BATCHES.says, labels=JOB_BATCHES.labels)
-        for job_id, progress in jobs.items():
-            name = progress.job.name
-            batches.add_metric([job_id, name, "planned"], progress.job.batches)
-            batches.add_metric([job_id, name, "committed"], progress.committed)
-            batches.add_metric([job_id, name, "parked"], len(progress.parked))
-            batches.add_metric([job_id, name, "running"], len(progress.running))
+        for (job_id, name, state), number in _batches(jobs.values()).items():
+            batches.add_metric([job_id, name, state], number)
         ends = CounterMetricFamily(JOBS_ENDED.name, JOBS_ENDED.says, labels=JOBS_ENDED.labels)
         for outcome in OUTCOMES:
             ends.add_metric([outcome], ended[outcome])
@@ -104,3 +100,14 @@ class Gauges:
             where = f"--metrics-port {port} on {host}"
             raise UsageError(f"{where}: {error.strerror or error}. Give another, or 0 for any.") from error
         log.info("metrics at http://%s:%d/metrics", host, server.server_port)
+
+
+def _batches(jobs: Iterable[Progress]) -> Counter[tuple[str, str, str]]:
+    """Batches by job, name and state; a job that is made in two folders under one name counts as one, since a series is one."""
+    found = Counter[tuple[str, str, str]]()
+    for progress in jobs:
+        states = {"planned": progress.job.batches, "committed": progress.committed}
+        states |= {"parked": len(progress.parked), "running": len(progress.running)}
+        for state, number in states.items():
+            found[progress.job.job_id, progress.job.name, state] += number
+    return found

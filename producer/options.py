@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from producer.request import Request
+from tokenmill.choices import DtypeChoice, FormatName
 from tokenmill.errors import UsageError
 
 IDS, WORK = "Ids", "Work"
@@ -42,9 +43,14 @@ def request(
         ),
     ] = "text",
     dtype: Annotated[
-        Literal["auto", "uint16", "int32"],
-        _option("--dtype", panel=IDS, help="Type of stored ids; auto is uint16 below 65,500 ids, else int32."),
+        DtypeChoice,
+        _option(
+            "--dtype", panel=IDS, help="Type of stored ids; auto is 16 bits where the format's own tools take these, else 32."
+        ),
     ] = "auto",
+    format: Annotated[
+        FormatName, _option("--format", panel=WORK, help="Whose files the shards are: what the training stack reads.")
+    ] = "megatron",
     text_field: Annotated[str, _option("--text-field", panel=WORK, help="Field or column with the text.")] = "text",
     id_field: Annotated[
         str | None, _option("--id-field", panel=WORK, help="Field or column that names a document in rejected/.")
@@ -112,6 +118,7 @@ def request(
         bos_token=_end("bos", bos_token, no_bos_token),
         special_tokens=special_tokens,
         dtype=dtype,
+        format=format,
         text_field=text_field,
         id_field=id_field,
         separator=separator,

@@ -27,7 +27,7 @@ from tokenmill.errors import BatchError, UsageError
 from tokenmill.job import Batch, Device, EngineChoice, FileDigest, Job, JobSpec, SpecialTokens
 from tokenmill.ledger import Ledger
 from tokenmill.settings import Settings
-from tokenmill.shards import dtype_for
+from tokenmill.shards import FORMATS
 
 #: Bytes of the job's own text on which an engine has to agree, and from how many places of the corpus they are taken.
 SAMPLE_BYTES, SAMPLE_PLACES = 2 << 20, 16
@@ -76,10 +76,9 @@ def draft(request: Request) -> tuple[JobSpec, tokenizers.TokenizerFiles, Corpus]
         roots.admit(file.url)  # a worker would refuse it
     files = _from_hub_before(request) or tokenizers.resolve(request.tokenizer)
     eos, bos = tokenizers.settle(files, request.eos_token, request.bos_token)
-    fitting = dtype_for(files.ref.vocab_size)
-    if request.dtype == "uint16" and fitting != "uint16":
-        size = files.ref.vocab_size
-        raise UsageError(f"--dtype uint16: {files.name} has {size:,} ids, too many for 16 bits. Give auto or int32.")
+    dtype = FORMATS[request.format].settle(
+        request.format, request.dtype, files.ref.vocab_size, has_ends=eos is not None or bos is not None
+    )
     if request.text_field == request.id_field:
         raise UsageError("--id-field names the text field. Name another field or leave it out.")
     spec = JobSpec(
@@ -88,7 +87,8 @@ def draft(request: Request) -> tuple[JobSpec, tokenizers.TokenizerFiles, Corpus]
         eos_token=eos,
         bos_token=bos,
         special_tokens=SpecialTokens(request.special_tokens),
-        dtype=fitting if request.dtype == "auto" else request.dtype,
+        dtype=dtype,
+        format=request.format,
         text_field=request.text_field,
         id_field=request.id_field,
         separator=request.separator,

@@ -8,6 +8,7 @@ from typing import Any
 import redis
 
 from producer.queue import BatchQueue, Sighting, queue_of
+from tokenmill.broker import JobKeys
 from tokenmill.errors import TransientError
 from tokenmill.job import Counts, DisabledEngine, Job, ParkedBatch, ShardEntry
 from tokenmill.ledger import Ledger
@@ -29,12 +30,21 @@ class Progress:
     #: Batches under way, by index.
     under_way: dict[int, Sighting]
     parked: tuple[ParkedBatch, ...]
+    #: Whether somebody has cancelled the job.
+    cancelled: bool = False
+    #: Why nobody can go on with it; None where that is not so.
+    stopped: str | None = None
     #: Engines that the live check found wrong.
     disabled: tuple[DisabledEngine, ...] = ()
     #: The job's queue, if its batches wait and no worker takes any from there.
     unserved: str | None = None
     #: Source bytes per second; None until there is something to measure.
     pace: float | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nobody will go on with the job unless it is asked for again."""
+        return self.sealed or self.cancelled or self.stopped is not None
 
     @property
     def running(self) -> dict[int, Sighting]:
@@ -70,6 +80,8 @@ class Progress:
             "job_id": self.job.job_id,
             "name": self.job.name,
             "sealed": self.sealed,
+            "cancelled": self.cancelled,
+            "stopped": self.stopped,
             "batches": self.job.batches,
             "committed": self.committed,
             "documents": self.documents,
@@ -135,9 +147,12 @@ def observe(tally: Tally, sightings: dict[int, Sighting], pace: Pace) -> Progres
     """What anybody can see who sees the output."""
     tally.refresh()
     ledger = tally.ledger
+    stopped = ledger.stopped()
     progress = Progress(
         job=ledger.job(),
         sealed=ledger.is_sealed(),
+        cancelled=ledger.is_cancelled(),
+        stopped=stopped.reason if stopped else None,
         committed=tally.committed,
         counts=tally.counts,
         under_way=sightings,
@@ -153,11 +168,11 @@ def look(tally: Tally, broker: str | None, pace: Pace) -> Progress:
         return observe(tally, {}, pace)
     queue, job = BatchQueue(broker), tally.ledger.job()
     try:
-        sightings = queue.sightings(job.job_id)
+        sightings = queue.sightings(JobKeys(job.job_id, tally.ledger.output))
     except redis.RedisError:
         return observe(tally, {}, pace)
     progress = observe(tally, sightings, pace)
-    wants = not progress.sealed and progress.committed + len(progress.parked) < job.batches and not tally.ledger.is_cancelled()
+    wants = not progress.ended and progress.committed + len(progress.parked) < job.batches
     if not wants or progress.running:
         return progress
     try:

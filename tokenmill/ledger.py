@@ -9,13 +9,15 @@ is not.
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TypeVar
+from functools import partial
+from typing import BinaryIO, TypeVar
 
 from tokenmill import plan, storage
 from tokenmill.errors import JobError, UsageError
-from tokenmill.job import Batch, Counts, DisabledEngine, FileDigest, Job, ParkedBatch, Record, ShardEntry
+from tokenmill.job import Batch, Counts, DisabledEngine, FileDigest, Job, ParkedBatch, Record, ShardEntry, StoppedJob
 from tokenmill.manifest import Manifest, Shard, Totals, read_totals, stream, totals_of
 from tokenmill.plan import PlanFile
+from tokenmill.shards import FORMATS
 
 Kind = TypeVar("Kind", bound=Record)
 
@@ -137,9 +139,21 @@ class Ledger:
     def is_cancelled(self) -> bool:
         return storage.exists(self.url("cancelled.json"))
 
+    def stop(self, job: Job, reason: str) -> None:
+        """Put on record why nobody can go on with this job; the first reason stands."""
+        storage.claim(self.url("stopped.json"), StoppedJob(job_id=job.job_id, reason=reason).to_json())
+
+    def stopped(self) -> StoppedJob | None:
+        return self._found(StoppedJob, "stopped.json")
+
+    def is_over(self) -> bool:
+        """Of a job that has ended: whether it still has, since nobody has asked for it again."""
+        return self.is_sealed() or self.is_cancelled() or self.stopped() is not None or bool(storage.names(self.url("parked")))
+
     def take_up(self) -> None:
-        """Forget what was given up and that the job was cancelled, since somebody asks for it again."""
-        storage.delete(self.url("cancelled.json"))
+        """Forget what was given up, and that the job was cancelled or stopped, since somebody asks for it again."""
+        for name in ("cancelled.json", "stopped.json"):
+            storage.delete(self.url(name))
         for name in storage.names(self.url("parked")):
             storage.delete(self.url(f"parked/{name}"))
 
@@ -179,7 +193,7 @@ class Ledger:
         return self._found(Manifest, "manifest.json")
 
     def seal(self, job: Job, report: Callable[[Totals], str] | None = None) -> Totals:
-        """Sum up all entries, sweep away what killed writers left, and write the manifest, last of all.
+        """Sum up all entries, sweep away what killed writers left, write the format's own index, and last of all the manifest.
 
         Args:
             report: makes `report.html`, which is written before: nobody comes back for it once the job is sealed.
@@ -200,14 +214,22 @@ class Ledger:
                     f"{self.output} cannot be sealed: {found} of {job.batches} batches have an entry, "
                     f"{strange} of them of another job. Run the same command again, or into an empty folder."
                 )
-            rows.seek(0)
             for folder in ("", "shards", "entries", "rejected", "parked"):
                 storage.sweep(self.url(folder))
             totals = totals_of(job, counts)
+            made = FORMATS[job.spec.format].seal(totals, partial(_table, rows))
+            written = tuple(storage.put(self.url(path), pieces, path) for path, pieces in made)
+            totals = totals.model_copy(update={"folder_files": written})
             if report is not None:
                 storage.put(self.url("report.html"), report(totals).encode())
-            storage.put(self.url("manifest.json"), stream(totals, map(Shard.model_validate_json, rows)))
+            storage.put(self.url("manifest.json"), stream(totals, _table(rows)))
         return totals
+
+
+def _table(rows: BinaryIO) -> Iterator[Shard]:
+    """The manifest's table, from the file where its rows wait."""
+    rows.seek(0)
+    return map(Shard.model_validate_json, rows)
 
 
 def _index(name: str) -> int:

@@ -56,6 +56,8 @@ class Totals(Record):
     input_bytes: int
     text_bytes: int
     document_lengths: tuple[int, ...]
+    #: What the format keeps for all shards together, such as `shards/index.json`.
+    folder_files: tuple[OutputFile, ...] = ()
 
 
 class Manifest(Totals):

@@ -52,7 +52,7 @@ def verify(output: str, *, full: bool, advance: Callable[[int, int], None]) -> V
     steps, done = len(manifest.shards) + len(chosen), 0
     findings += _identity(job, manifest)
     findings += _sums(manifest)
-    for file in manifest.tokenizer.files:
+    for file in (*manifest.tokenizer.files, *manifest.folder_files):
         findings += _file(ledger, file.path, file.bytes, file.sha256)
         verdict.files += 1
     sound: set[int] = set()

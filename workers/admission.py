@@ -14,7 +14,7 @@ import redis
 from celery import Task
 
 from tokenmill import storage
-from tokenmill.broker import KEY_SECONDS, BatchMessage, sightings_key
+from tokenmill.broker import KEY_SECONDS, BatchMessage
 from tokenmill.errors import UsageError
 from tokenmill.job import Batch
 from tokenmill.settings import Settings
@@ -67,7 +67,7 @@ def _message(arguments: tuple[object, ...], named: dict[str, object]) -> BatchMe
 def _tell(task: Task, message: BatchMessage, why: str) -> None:
     """Leave word for the dispatcher, which shows it and tries again when it has stood still for a while."""
     sighting = {"state": "refused", "worker": str(task.request.hostname), "waiting_for": f"refused: {why}"}
-    key = sightings_key(message.job_id)
+    key = message.keys.sightings
     try:
         broker_client().hset(key, str(message.batch), json.dumps(sighting))
         broker_client().expire(key, KEY_SECONDS)

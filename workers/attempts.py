@@ -11,7 +11,7 @@ from typing import Any
 
 import redis
 
-from tokenmill.broker import KEY_SECONDS, attempts_key
+from tokenmill.broker import KEY_SECONDS, JobKeys
 from tokenmill.poison import Cause, Deaths, Place
 
 #: Seconds for which nothing is noted after the broker has not answered: the work must not wait for it at every column.
@@ -21,8 +21,8 @@ SILENCE = 60.0
 class Attempts:
     """The memory of one batch."""
 
-    def __init__(self, client: redis.Redis, job_id: str, batch: int) -> None:
-        self._client, self._key = client, attempts_key(job_id)
+    def __init__(self, client: redis.Redis, keys: JobKeys, batch: int) -> None:
+        self._client, self._key = client, keys.attempts
         self._number, self._at, self._deaths, self._cause = (f"{batch}{part}" for part in ("", ":at", ":deaths", ":cause"))
         self._silent_until = 0.0
         self._known: list[tuple[Place | None, Cause]] = []

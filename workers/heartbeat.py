@@ -21,7 +21,7 @@ from typing import Self
 import redis
 from celery import Task
 
-from tokenmill.broker import KEY_SECONDS, PREFIX, sightings_key
+from tokenmill.broker import KEY_SECONDS, PREFIX, JobKeys
 from tokenmill.errors import TokenmillError
 from tokenmill.ledger import Ledger
 from tokenmill.meter import Meter
@@ -55,8 +55,8 @@ class Heartbeat:
         # taken here, in the task's own thread: Celery's current request is local to a thread
         self._task_id, self._hostname = task.request.id, task.request.hostname
         self._delivery_tag = (task.request.properties or {}).get("delivery_tag")
-        job_id, _, batch = task.request.args
-        self._key, self._batch = sightings_key(job_id), str(batch)
+        job_id, output, batch = task.request.args
+        self._key, self._batch = JobKeys(job_id, output).sightings, str(batch)
         self._began = self._moved = time.monotonic()
         self._meter, self._input_bytes = Meter(), 1
         self._place: Place | None = None

@@ -10,7 +10,7 @@ import time
 
 import redis
 
-from tokenmill.broker import lease_key
+from tokenmill.broker import JobKeys
 
 #: Seconds that a lease outlives its last renewal; renewals come every second.
 SECONDS = 5.0
@@ -30,8 +30,8 @@ RELEASE = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del'
 class Lease:
     """A lease on one batch."""
 
-    def __init__(self, client: redis.Redis, job_id: str, batch: int) -> None:
-        self._client, self._key, self._token = client, lease_key(job_id, batch), secrets.token_hex(8)
+    def __init__(self, client: redis.Redis, keys: JobKeys, batch: int) -> None:
+        self._client, self._key, self._token = client, keys.lease(batch), secrets.token_hex(8)
 
     def take(self) -> bool:
         """Take the lease, waiting as long as a dead holder's may stand. False if its holder is alive."""

@@ -10,7 +10,7 @@ from celery import Task
 from celery.utils.log import get_task_logger
 
 from tokenmill import tokenizers
-from tokenmill.broker import TASK
+from tokenmill.broker import TASK, JobKeys
 from tokenmill.engines import Encoder, trusted
 from tokenmill.errors import BatchError, JobError, TokenmillError, TransientError
 from tokenmill.job import Job, ParkedBatch
@@ -44,8 +44,8 @@ def encode_batch(task: Task, job_id: str, output: str, batch: int) -> Ending:
 
     Returns how it ended, for people who look at Flower, the log or a dashboard; nothing else reads it.
     """
-    client, worker = broker_client(), telemetry.worker_name(task)
-    lease, attempts, ledger = Lease(client, job_id, batch), Attempts(client, job_id, batch), Ledger(output)
+    client, worker, keys = broker_client(), telemetry.worker_name(task), JobKeys(job_id, output)
+    lease, attempts, ledger = Lease(client, keys, batch), Attempts(client, keys, batch), Ledger(output)
     if not lease.take():
         return Ending(outcome=Outcome.HELD_ELSEWHERE)
     stuck = Settings.from_environment().stuck_seconds

@@ -84,7 +84,7 @@ def tokenmill_corpus() -> None:
 
     @task.sensor(mode="reschedule", poke_interval=30, timeout=timedelta(days=1).total_seconds())
     def sealed(output: str) -> bool:
-        """Wait for the manifest without keeping a slot; fail when a batch is parked, since then there will be none."""
+        """Wait for the manifest without keeping a slot; fail as soon as there will be none."""
         status = json.loads(tokenmill("status", output, "--json"))
         log.info("%s of %s batches are committed", status["committed"], status["batches"])
         if parked := status["parked"]:
@@ -93,6 +93,8 @@ def tokenmill_corpus() -> None:
                 f"{len(parked):,} batches are parked, so there will be no manifest:\n{reasons}\n"
                 f"Mend the cause, then clear this run: what is committed in {output} is kept."
             )
+        if status["stopped"] or status["cancelled"]:
+            raise AirflowFailException(f"the job has ended without a manifest: {status['stopped'] or 'it was cancelled'}")
         return bool(status["sealed"])
 
     @task

@@ -87,6 +87,7 @@ def plan(
         "tokenizer_sha256": files.ref.sha256,
         "eos_token": spec.eos_token,
         "bos_token": spec.bos_token,
+        "format": spec.format,
         "dtype": spec.dtype,
     }
     display.facts(facts, as_json)

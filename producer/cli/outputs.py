@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from producer.cli.command import Exit, Json, Output, app
+from tokenmill.choices import DtypeChoice, FormatName
 from tokenmill.errors import UsageError
 
 
@@ -33,7 +34,7 @@ def status(
         display.out.print(display.status(progress))
     else:
         with Live(display.status(progress), console=display.out, auto_refresh=False) as live:
-            while not progress.sealed:
+            while not progress.ended:
                 time.sleep(1)
                 progress = look(tally, broker, pace)
                 if as_json:
@@ -66,6 +67,26 @@ def verify(
         display.out.print(f"[bold green]verified[/] {verdict.files:,} files; {again}")
     if verdict.findings:
         raise typer.Exit(Exit.FAILED)
+
+
+@app.command()
+def convert(
+    output: Output,
+    name: Annotated[FormatName, typer.Option("--format", help="Whose files to write.", show_default=False)],
+    to: Annotated[str, typer.Option("--output", help="Folder for the converted job.", show_default=False)],
+    dtype: Annotated[DtypeChoice, typer.Option("--dtype", help="Type of stored ids.")] = "auto",
+) -> None:
+    """Write a sealed output in another format, without encoding anything; the same command takes it up again."""
+    from producer import display
+    from tokenmill.convert import convert as converted
+    from tokenmill.ledger import Ledger
+    from tokenmill.settings import Settings
+
+    target = Ledger(to)
+    Settings.from_environment().roots.admit(target.output)
+    with display.err.status("converting") as shown:
+        totals = converted(output, to, name, dtype, lambda done, shards: shown.update(f"converting {done:,}/{shards:,} shards"))
+    display.sealed(totals, target.job().batches, target.output, None)
 
 
 @app.command()

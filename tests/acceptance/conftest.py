@@ -6,8 +6,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -118,6 +119,25 @@ def faults(request: pytest.FixtureRequest) -> "Ledger":
     from tests.acceptance.faults import Ledger
 
     return request.config.stash.setdefault(FAULTS, Ledger())
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand this process's ledger to the one that prints it."""
+    ledger, handed = session.config.stash.get(FAULTS, None), getattr(session.config, "workeroutput", None)
+    if ledger is not None and handed is not None:
+        handed["faults"] = asdict(ledger)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over the ledger of a process that has done its tests."""
+    from tests.acceptance.faults import Fault, Ledger
+
+    handed = getattr(node, "workeroutput", {}).get("faults")
+    if handed is not None:
+        ledger = node.config.stash.setdefault(FAULTS, Ledger())
+        ledger.faults += [Fault(**fault) for fault in handed["faults"]]
+        ledger.remarks += handed["remarks"]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

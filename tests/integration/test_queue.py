@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from producer.dispatch import AHEAD, Dispatcher, Outcome
+from producer.progress import Pace, Tally, look
 from producer.queue import BatchQueue, queue_of
 from tests.unit.test_ledger import entry, job
 from tokenmill import broker as names
@@ -30,7 +31,11 @@ def client(broker: str) -> Iterator[redis.Redis]:
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
     """A job of 40 batches on record."""
-    ledger = Ledger(str(tmp_path))
+    return on_record(str(tmp_path / "tokens"))
+
+
+def on_record(output: str) -> Ledger:
+    ledger = Ledger(output)
     span = Span(url="/c/a.jsonl", cut=Cut.BYTES, start=0, stop=5, bytes=5, size=0, mark="")
     storage.put(ledger.url(plan.NAME), plan.written(Batch(index=i, spans=(span,)) for i in range(40)))
     assert ledger.claim_for(job(40))
@@ -43,12 +48,16 @@ def sent(client: redis.Redis, queue: str = names.QUEUE) -> list[int]:
     return [json.loads(message["body"])[0][2] for message in reversed(messages)]
 
 
+def keys_of(ledger: Ledger) -> names.JobKeys:
+    return names.JobKeys(job(1).job_id, ledger.output)
+
+
 def take(client: redis.Redis, ledger: Ledger, *batches: int) -> None:
     """What a worker does: take the messages off the queue, commit, drop the sightings."""
     client.delete(names.PREFIX + names.QUEUE)
     for batch in batches:
         ledger.commit(entry(batch))
-        client.hdel(names.sightings_key(job(1).job_id), str(batch))
+        client.hdel(keys_of(ledger).sightings, str(batch))
 
 
 def test_a_message_is_small_and_holds_no_text(broker: str, client: redis.Redis) -> None:
@@ -120,7 +129,7 @@ def test_a_batch_whose_worker_fell_silent_is_sent_again(
     dispatcher = Dispatcher(ledger, BatchQueue(broker))
     dispatcher.tick()
     client.delete(names.PREFIX + names.QUEUE)  # taken by a worker, which beats once and dies
-    client.hset(names.sightings_key(job(1).job_id), "5", json.dumps({"state": "running", "worker": "w"}))
+    client.hset(keys_of(ledger).sightings, "5", json.dumps({"state": "running", "worker": "w"}))
     dispatcher.tick()
     assert sent(client) == [AHEAD, AHEAD + 1]  # the window grows by two for one that runs
     monkeypatch.setattr("producer.dispatch.STALE", 0.0)
@@ -142,7 +151,7 @@ def test_a_job_that_is_given_another_device_moves_at_once(
     dispatcher.tick()
     assert (sent(client), sent(client, names.GPU_QUEUE)) == ([], list(range(AHEAD)))
     BatchQueue(broker).send(job(40).model_copy(update={"job_id": "f" * 16}), "/another", Batch(index=99, spans=()))
-    client.hset(names.sightings_key(job(1).job_id), "5", json.dumps({"state": "running", "worker": "gpu0@host"}))
+    client.hset(keys_of(ledger).sightings, "5", json.dumps({"state": "running", "worker": "gpu0@host"}))
     dispatcher.tick()
     ledger.write_job(job(40))
     monkeypatch.setattr("producer.dispatch.HEARING", 0.0)
@@ -184,10 +193,26 @@ def test_one_dispatcher_leads_and_another_takes_over(broker: str, client: redis.
     first.tick()
     second.tick()
     assert sent(client) == list(range(AHEAD))  # not twice
-    client.delete(names.lead_key(job(1).job_id))  # the first one died; its lead ran out
+    client.delete(keys_of(ledger).lead)  # the first one died; its lead ran out
     take(client, ledger, *range(AHEAD))
     second.tick()
     assert sent(client) == list(range(AHEAD, 2 * AHEAD))
+
+
+def test_the_same_job_in_two_folders_is_two_jobs(broker: str, client: redis.Redis, ledger: Ledger, tmp_path: Path) -> None:
+    """What is under way for one is not under way for the other, and the end of one forgets nothing of the other."""
+    other = on_record(str(tmp_path / "others"))
+    first, second = Dispatcher(ledger, BatchQueue(broker)), Dispatcher(other, BatchQueue(broker))
+    first.tick()
+    second.tick()
+    assert sent(client) == [*range(AHEAD), *range(AHEAD)]
+    ids = {json.loads(message)["headers"]["id"] for message in client.lrange(names.PREFIX + names.QUEUE, 0, -1)}
+    assert len(ids) == 2 * AHEAD  # each has a row of its own in Flower
+    while first.outcome is None:
+        take(client, ledger, *range(40))
+        first.tick()
+    assert (first.outcome, second.tick().committed) == (Outcome.SEALED, 0)
+    assert len(client.hgetall(keys_of(other).sightings)) == AHEAD
 
 
 def test_a_parked_batch_makes_sealing_impossible(broker: str, client: redis.Redis, ledger: Ledger) -> None:
@@ -195,7 +220,7 @@ def test_a_parked_batch_makes_sealing_impossible(broker: str, client: redis.Redi
     dispatcher.tick()
     ledger.park(ParkedBatch(job_id="j", index=0, stops_job=False, reason="why", attempts=1, worker="w"))
     take(client, ledger, *range(1, AHEAD))
-    client.hdel(names.sightings_key(job(1).job_id), "0")
+    client.hdel(keys_of(ledger).sightings, "0")
     while dispatcher.outcome is None:
         dispatcher.tick()
         take(client, ledger, *sent(client))
@@ -221,8 +246,17 @@ def test_an_entry_beyond_the_plan_is_not_counted_and_refuses_the_seal(broker: st
 
 def test_trouble_of_the_whole_job_stops_it(broker: str, client: redis.Redis, ledger: Ledger) -> None:
     ledger.park(ParkedBatch(job_id="j", index=0, stops_job=True, reason="wrong tokenizer", attempts=1, worker="w"))
+    another = Dispatcher(ledger, BatchQueue(broker))
     with pytest.raises(JobError, match="batch 000000 stopped the job: wrong tokenizer"):
         Dispatcher(ledger, BatchQueue(broker)).tick()
+    with pytest.raises(JobError, match="batch 000000 stopped the job: wrong tokenizer"):
+        another.tick()  # it does not lead, and hears of it
+    seen = look(Tally(ledger), broker, Pace())
+    assert seen.ended
+    assert seen.summary()["stopped"] == "batch 000000 stopped the job: wrong tokenizer"
+    ledger.take_up()
+    assert not look(Tally(ledger), broker, Pace()).ended
+    assert Dispatcher(ledger, BatchQueue(broker)).tick().committed == 0
 
 
 def test_too_many_damaged_documents_stop_the_job_early(broker: str, client: redis.Redis, ledger: Ledger) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tokenmill.errors import JobError
-from tokenmill.shards.megatron import MegatronReader, MegatronWriter, dtype_for, index
+from tokenmill.shards.megatron import FORMAT, MegatronReader, MegatronWriter, index
 
 
 def write(output: Path, documents: list[list[int]], dtype: str) -> None:
@@ -56,7 +56,7 @@ def test_an_id_that_does_not_fit_stops_the_job(tmp_path: Path) -> None:
 
 
 def test_megatrons_own_dtype_rule() -> None:
-    assert [dtype_for(n) for n in (50_257, 65_499, 65_500, 151_669)] == ["uint16", "uint16", "int32", "int32"]
+    assert [FORMAT.dtype_for(n) for n in (50_257, 65_499, 65_500, 151_669)] == ["uint16", "uint16", "int32", "int32"]
 
 
 @pytest.mark.parametrize("damage", ["cut bin", "no bin", "cut idx", "other version", "no magic"])

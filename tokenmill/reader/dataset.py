@@ -70,11 +70,16 @@ class TokenDataset:
         self._open_shards = open_shards
 
     def _check(self, hashes: bool) -> None:
-        files = {storage.join(self.output, file.path): file for shard in self.manifest.shards for file in shard.files}
+        files = {storage.join(self.output, file.path): file for file in self._sealed_files()}
         # by listings: a request for each file of a large job takes hours where the storage is far away
         sizes = {url: found.size for folder in {url.rpartition("/")[0] for url in files} for url, found in storage.walk(folder)}
         for url, file in files.items():
             self._check_file(url, sizes.get(url), file, hashes)
+
+    def _sealed_files(self) -> Iterator[FileDigest]:
+        yield from self.manifest.folder_files
+        for shard in self.manifest.shards:
+            yield from shard.files
 
     def _check_file(self, url: str, size: int | None, file: FileDigest, hashes: bool) -> None:
         if size is None:
