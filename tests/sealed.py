@@ -14,13 +14,20 @@ Documents = Sequence[Sequence[Sequence[int]]]
 
 
 def seal(
-    output: str, shards: Documents, *, dtype: str = "uint16", sha256: str = "0" * 64, job_id: str = "0" * 16, mask: bool = False
+    output: str,
+    shards: Documents,
+    *,
+    dtype: str = "uint16",
+    sha256: str = "0" * 64,
+    job_id: str = "0" * 16,
+    mask: bool = False,
+    format: str = "megatron",  # noqa: A002  # as the manifest calls it
 ) -> Manifest:
     """Write a sealed job; with `mask`, one that learns from odd ids only."""
     rows = []
     for index, documents in enumerate(shards):
         ids = np.array([token for document in documents for token in document], np.uint32)
-        with WRITERS["megatron"](output, index, dtype) as writer:
+        with WRITERS[format](output, index, dtype) as writer:
             writer.append(ids, np.array([len(document) for document in documents], np.int64))
             files = writer.publish()
         if mask:
@@ -30,7 +37,7 @@ def seal(
     manifest = Manifest(
         job_id=job_id,
         tokenizer=TokenizerRef(name="t", revision=None, sha256=sha256, vocab_size=65_000, files=()),
-        format="megatron",
+        format=format,
         dtype=dtype,
         bos_token=None,
         bos_id=None,

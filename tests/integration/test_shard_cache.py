@@ -14,6 +14,7 @@ from tests.sealed import counting, seal
 from tokenmill import TokenDataset, storage
 from tokenmill.errors import JobError
 from tokenmill.reader import Batches, Shuffle
+from tokenmill.shards import READERS
 
 #: Six shards of 1,000 tokens in 50 documents: 3,034 bytes each.
 SHARDS = [[20] * 50] * 6
@@ -70,6 +71,13 @@ def test_what_is_there_is_not_fetched_again(output: str, tmp_path: Path) -> None
     dataset = TokenDataset(output, cache=cache)
     storage.delete(f"{output}/shards/000000.bin")
     assert dataset.windows(100)[3]["input_ids"].tolist() == before
+
+
+@pytest.mark.parametrize("format", list(READERS))
+def test_every_format_is_read_through_the_cache(prefix: str, tmp_path: Path, format: str) -> None:  # noqa: A002
+    seal(prefix, counting(*SHARDS), format=format)
+    windows = TokenDataset(prefix, cache=str(tmp_path)).windows(100, fields=("input_ids",))
+    assert windows.gather(np.array([59, 0, 9, 10]))["input_ids"][:, 99].tolist() == [5999, 99, 999, 1099]
 
 
 def test_many_processes_share_one_cache(output: str, tmp_path: Path) -> None:

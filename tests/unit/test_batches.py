@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ Opened = Callable[..., Rows]
 def job(tmp_path_factory: pytest.TempPathFactory) -> Opened:
     """Rows of one token each, whose id is their number."""
 
+    @cache  # a seal waits for the disk
     def make(rows: int, **options: Any) -> Rows:
         folder = tmp_path_factory.mktemp("job")
         if rows:

@@ -13,6 +13,7 @@ from tokenmill import TokenDataset
 from tokenmill.errors import JobError, UsageError
 from tokenmill.reader import FIELDS, IGNORED, boundaries
 from tokenmill.reader.rows import Rows
+from tokenmill.shards import READERS
 
 SHARDS = st.lists(st.lists(st.integers(0, 12), max_size=6), min_size=1, max_size=4)
 
@@ -94,6 +95,17 @@ def test_whole_documents(lengths: list[list[int]], masked: bool) -> None:
     rows = opened(lengths, mask=masked).documents(fields=FIELDS)
     check(rows, expected(lengths, spans, max(flat, default=0), masked))
     assert [len(rows[number]["input_ids"]) for number in range(len(rows))] == flat
+
+
+@pytest.mark.parametrize("format", list(READERS))
+def test_every_format_gives_the_same_rows(format: str) -> None:  # noqa: A002
+    """Documents as a job has them: none is empty."""
+    lengths = [[3, 1, 40, 7], [1, 1, 12]]
+    wanted, found = opened(lengths).windows(5, fields=FIELDS), opened(lengths, format=format).windows(5, fields=FIELDS)
+    every = np.arange(len(wanted))
+    rows = found.gather(every)
+    for field, values in wanted.gather(every).items():
+        assert np.array_equal(values, rows[field]), field
 
 
 @settings(deadline=None)
