@@ -135,7 +135,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", help="of a sealed job; `tokenmill demo` makes one in tokenmill-demo/")
     parser.add_argument("--run", type=Path, required=True, help="folder of this run; give the same one to go on")
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--save-every", type=int, default=50)
     arguments = parser.parse_args()
     train(arguments.output, arguments.run, arguments.steps, arguments.save_every)
