@@ -31,6 +31,6 @@ def start(script: Path, *arguments: Any, **options: Any) -> "subprocess.Popen[st
 def output(script: Path, *arguments: Any) -> str:
     """What a script prints. Fails with what it says if it ends with an error."""
     process = start(script, *arguments)
-    said, errors = process.communicate(timeout=120)
+    said, errors = process.communicate(timeout=200)
     assert process.returncode == 0, errors
     return said
