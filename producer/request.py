@@ -18,7 +18,9 @@ class Request:
     special_tokens: Literal["text", "parse", "reject"] = "text"
     dtype: Literal["auto", "uint16", "int32"] = "auto"
     text_field: str = "text"
+    text_template: str | None = None
     id_field: str | None = None
+    metadata: tuple[str, ...] = ()
     separator: str | None = None
     batch_bytes: int | None = None
     max_document_bytes: int = 8 << 20
