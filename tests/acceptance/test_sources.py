@@ -39,6 +39,25 @@ def saved(folder: Path, found: list[dict[str, str]]) -> None:
     folder.mkdir()
     table = pa.Table.from_pylist(found)
     half = len(found) // 2
+    names = [f"data-{i:05d}-of-00002.arrow" for i in range(2)]
+    for name, part in zip([*names, "cache-1f.arrow"], [table[:half], table[half:], table], strict=True):
+        with pa.ipc.new_stream(folder / name, table.schema) as out:
+            out.write_table(part, max_chunksize=3)
+    state = {
+        "_data_files": [{"filename": name} for name in names],
+        "_fingerprint": "1f",
+        "_format_columns": None,
+        "_split": None,
+    }
+    (folder / "state.json").write_text(json.dumps(state))
+    (folder / "dataset_info.json").write_text("{}")
+
+
+@pytest.fixture
+def mixed(tmp_path: Path, real_texts: list[str]) -> dict[str, list[dict[str, str]]]:
+    """A folder of everything, and its documents by file or folder, in the order of the job."""
+    folder = tmp_path / "corpus"
+    folder.mkdir()
     names = ["a.arrow", "b.csv.xz", "c.feather", "d.json.bz2", "e.jsonl", "f.jsonl.zst", "g", "h.parquet", "i.tsv.gz"]
     names += ["j.txt", "k.wet.gz"]
     found = {name: rows(name, real_texts[i::11][:8]) for i, name in enumerate(names)}
