@@ -1,7 +1,8 @@
 """Sources to source files: paths, URLs, folders and globs in, a sorted list of files with size and modification mark out.
 
-Reads listings and Parquet footers only. Always holds: the same files give the same corpus in the same order, however they were
-named; a file that is named but cannot be read is an error, a file of another kind inside a folder is passed over and counted.
+Reads listings and the footers of Parquet and Arrow files only. Always holds: the same files give the same corpus in the same
+order, however they were named; a file that is named but cannot be read is an error, a file of another kind inside a folder is
+passed over and counted.
 """
 
 import glob
@@ -13,7 +14,7 @@ from pathlib import PurePosixPath
 
 from tokenmill import documents, storage
 from tokenmill.errors import BatchError, UsageError
-from tokenmill.job import Cut, JobSpec
+from tokenmill.job import JobSpec
 from tokenmill.storage import FileStatus
 
 
@@ -67,25 +68,23 @@ def collect(sources: Iterable[str]) -> Corpus:
     return Corpus(tuple(SourceFile(url, files[url].size, files[url].mark) for url in sorted(files)), passed_over)
 
 
-def row_groups(file: SourceFile, spec: JobSpec) -> tuple[int, ...] | None:
-    """The bytes of each row group of a Parquet file, None for other files. Raises UsageError if it lacks the text column."""
-    if documents.cut_of(file.url, spec) is not Cut.ROW_GROUPS:
-        return None
+def pieces(file: SourceFile, spec: JobSpec) -> tuple[int, ...] | None:
+    """The bytes of each row group or record batch of a file, None if it has none. Raises UsageError if it lacks a column."""
     try:
-        return tuple(documents.parquet_row_groups(file.url, spec.text_field))
+        found = documents.pieces(file.url, spec)
     except BatchError as error:
         raise UsageError(str(error)) from error
+    return None if found is None else tuple(found)
 
 
 def _expand(source: str, passed_over: Counter[str]) -> dict[str, FileStatus]:
     """The files that one source names."""
     if storage.is_folder(source):
-        found = {}
-        for url, status in storage.walk(source):
-            if documents.is_source(url):
-                found[url] = status
-            else:
-                passed_over[PurePosixPath(url).suffix or PurePosixPath(url).name] += 1
+        found = dict(storage.walk(source))
+        left_out = documents.left_out(found)
+        for url in [url for url in found if url in left_out or not documents.is_source(url)]:
+            passed_over[PurePosixPath(url).suffix or PurePosixPath(url).name] += 1
+            del found[url]
         return found
     alone = storage.status(source)
     if alone is not None:

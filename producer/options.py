@@ -21,7 +21,11 @@ def _option(*names: str, panel: str, help: str, **more: Any) -> Any:
 
 def request(
     sources: Annotated[
-        list[str], typer.Argument(help="Files, folders or globs: .jsonl, .txt (also .gz, .zst), .parquet.", show_default=False)
+        list[str],
+        typer.Argument(
+            help="Files, folders or globs: .jsonl, .json, .csv, .tsv, .txt, .wet (also .gz, .zst, .bz2, .xz), .parquet, .arrow, saved Hugging Face datasets.",
+            show_default=False,
+        ),
     ],
     tokenizer: Annotated[
         str,
@@ -51,9 +55,24 @@ def request(
     format: Annotated[
         FormatName, _option("--format", panel=WORK, help="Whose files the shards are: what the training stack reads.")
     ] = "megatron",
-    text_field: Annotated[str, _option("--text-field", panel=WORK, help="Field or column with the text.")] = "text",
+    text_field: Annotated[
+        str | None,
+        _option(
+            "--text-field", panel=WORK, help="Field or column with the text, or a path to it (data.text); by default text."
+        ),
+    ] = None,
+    text_template: Annotated[
+        str | None,
+        _option("--text-template", panel=WORK, help=r"The text from several fields, such as '{title}\n\n{body}'."),
+    ] = None,
     id_field: Annotated[
         str | None, _option("--id-field", panel=WORK, help="Field or column that names a document in rejected/.")
+    ] = None,
+    metadata: Annotated[
+        list[str] | None,
+        _option(
+            "--metadata", panel=WORK, help="Field or column to carry into metadata/, one row for each document; repeatable."
+        ),
     ] = None,
     separator: Annotated[
         str | None,
@@ -105,8 +124,9 @@ def request(
     ] = None,
 ) -> Request:
     """Turn options into a request. Raises UsageError where two contradict each other."""
-    if separator is not None:
-        separator = separator.encode().decode("unicode_escape").encode("latin-1").decode()
+    if text_field is not None and text_template is not None:
+        raise UsageError("--text-field and --text-template contradict each other. Give one.")
+    separator = _unescaped(separator)
     if separator == "":
         raise UsageError("--separator is empty. Give the text that stands between documents.")
     return Request(
@@ -119,8 +139,10 @@ def request(
         special_tokens=special_tokens,
         dtype=dtype,
         format=format,
-        text_field=text_field,
+        text_field=text_field or "text",
+        text_template=_unescaped(text_template),
         id_field=id_field,
+        metadata=tuple(metadata or ()),
         separator=separator,
         batch_bytes=batch_bytes,
         max_document_bytes=max_document_bytes,
@@ -150,3 +172,8 @@ def _end(end: str, token: str | None, none: bool) -> str | bool | None:
     if token is not None and none:
         raise UsageError(f"--{end}-token and --no-{end}-token contradict each other. Give one.")
     return False if none else token
+
+
+def _unescaped(text: str | None) -> str | None:
+    """An option's text with the characters that its escapes, such as `\\n`, stand for."""
+    return None if text is None else text.encode().decode("unicode_escape").encode("latin-1").decode()

@@ -1,7 +1,7 @@
 """The plan: source files and a spec in, batches out. Pure.
 
-Always holds: every byte (or row group) of every file is in exactly one span, in order; batches are as even as the files'
-cuts allow; the plan depends on the sources and the spec alone, never on who will work on it (law 2).
+Always holds: every byte (or row group, or record batch) of every file is in exactly one span, in order; batches are as even as
+the files' cuts allow; the plan depends on the sources and the spec alone, never on who will work on it (law 2).
 """
 
 from collections.abc import Iterable, Iterator
@@ -26,8 +26,8 @@ class Plannable:
     size: int
     #: Modification mark, as the listing gave it.
     mark: str
-    #: Bytes of each row group; None for files without.
-    row_groups: tuple[int, ...] | None = None
+    #: Bytes of each row group or record batch; None for files without.
+    pieces: tuple[int, ...] | None = None
 
 
 def batch_bytes_for(total: int) -> int:
@@ -57,9 +57,9 @@ def _pieces(file: Plannable, spec: JobSpec) -> Iterator[Span]:
     """A file in pieces of at most one and a half times the batch size, as far as its format can be cut."""
     cut = documents.cut_of(file.url, spec)
     piece = partial(Span, url=file.url, cut=cut, size=file.size, mark=file.mark)
-    if file.row_groups is not None:
-        for group, size in enumerate(file.row_groups):
-            yield piece(start=group, stop=group + 1, bytes=size)
+    if file.pieces is not None:
+        for number, size in enumerate(file.pieces):
+            yield piece(start=number, stop=number + 1, bytes=size)
     elif cut is Cut.BYTES:
         ranges = max(1, round(file.size / spec.batch_bytes))
         ends = (file.size * number // ranges for number in range(ranges + 1))

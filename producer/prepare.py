@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from producer.corpus import Corpus, absolute, collect, row_groups
+from producer.corpus import Corpus, absolute, collect, pieces
 from producer.plan import Plannable, batch_bytes_for, plan
 from producer.request import Request
 from tokenmill import __version__, documents, storage, tokenizers
@@ -79,7 +79,7 @@ def draft(request: Request) -> tuple[JobSpec, tokenizers.TokenizerFiles, Corpus]
     dtype = FORMATS[request.format].settle(
         request.format, request.dtype, files.ref.vocab_size, has_ends=eos is not None or bos is not None
     )
-    if request.text_field == request.id_field:
+    if request.text_field == request.id_field and request.text_template is None:
         raise UsageError("--id-field names the text field. Name another field or leave it out.")
     spec = JobSpec(
         sources=sources,
@@ -90,11 +90,14 @@ def draft(request: Request) -> tuple[JobSpec, tokenizers.TokenizerFiles, Corpus]
         dtype=dtype,
         format=request.format,
         text_field=request.text_field,
+        text_template=request.text_template,
         id_field=request.id_field,
+        metadata=request.metadata,
         separator=request.separator,
         batch_bytes=request.batch_bytes or batch_bytes_for(corpus.bytes),
         max_document_bytes=request.max_document_bytes,
     )
+    documents.Fields.of(spec)
     return spec, files, corpus
 
 
@@ -112,7 +115,7 @@ def _from_hub_before(request: Request) -> tokenizers.TokenizerFiles | None:
 
 def planned(spec: JobSpec, corpus: Corpus) -> Iterator[Batch]:
     """The batches of a corpus; footers are read as the plan comes to their files."""
-    return plan((Plannable(file.url, file.size, file.mark, row_groups(file, spec)) for file in corpus.files), spec)
+    return plan((Plannable(file.url, file.size, file.mark, pieces(file, spec)) for file in corpus.files), spec)
 
 
 def prepare(request: Request) -> Prepared:

@@ -21,7 +21,9 @@ class Request:
     dtype: DtypeChoice = "auto"
     format: FormatName = "megatron"
     text_field: str = "text"
+    text_template: str | None = None
     id_field: str | None = None
+    metadata: tuple[str, ...] = ()
     separator: str | None = None
     batch_bytes: int | None = None
     max_document_bytes: int = 8 << 20

@@ -75,10 +75,14 @@ class JobSpec(Record):
     special_tokens: SpecialTokens = SpecialTokens.TEXT
     dtype: Dtype
     format: FormatName = "megatron"
-    #: Field or column that holds a document's text.
+    #: Field or column that holds a document's text, by its name or by a path (`data.text`).
     text_field: str = "text"
+    #: Text made of several fields, such as "{title}\n\n{body}"; `text_field` then means nothing.
+    text_template: str | None = None
     #: Field or column that names a document in `rejected/`.
     id_field: str | None = None
+    #: Fields or columns that are carried into `metadata/`.
+    metadata: tuple[str, ...] = ()
     #: Cuts .txt files into documents; None makes each file one document.
     separator: str | None = None
     #: Source bytes a batch aims at.
@@ -162,11 +166,12 @@ class Cut(StrEnum):
     WHOLE = "whole"
     BYTES = "bytes"
     ROW_GROUPS = "row_groups"
+    RECORD_BATCHES = "record_batches"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """A stretch of one source file: bytes [start, stop), or row groups [start, stop), or all of it."""
+    """A stretch of one source file: bytes, row groups or record batches [start, stop), or all of it."""
 
     url: str
     cut: Cut

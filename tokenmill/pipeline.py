@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tokenmill import documents
 from tokenmill.columns import Column, gathered
-from tokenmill.documents import Documents, Reason, RejectedFile, check_unchanged
+from tokenmill.documents import Documents, MetadataFile, Reason, RejectedFile, check_unchanged
 from tokenmill.engines import Divergence, Encoder, SpotCheck, Tokens, joined
 from tokenmill.errors import TokenmillError
 from tokenmill.job import Batch, DisabledEngine, FileDigest, Job, Run, ShardEntry
@@ -105,6 +105,7 @@ def _write_files(
     with (
         WRITERS[job.spec.format](ledger.output, batch.index, job.spec.dtype) as writer,
         RejectedFile(ledger.output, batch.index) as rejected,
+        MetadataFile(ledger.output, batch.index, job.spec) as metadata,
         closing(columns),
     ):
         for column in columns:
@@ -115,6 +116,8 @@ def _write_files(
                 check(column.text, column.holds_special, tokens)
             with meter.timed("write"):
                 rejected.append(column.rejected)
+                for part in column.parts:
+                    metadata.append(part.found, part.kept)
                 writer.append(tokens.ids, tokens.lengths)
             meter.rejected.update(rejection.reason.value for rejection in column.rejected)
             meter.with_special_tokens += int(column.holds_special.sum())
@@ -127,7 +130,7 @@ def _write_files(
         for span in batch.spans:
             check_unchanged(span)
         with meter.timed("commit"):
-            return (*writer.publish(), *rejected.publish())
+            return (*writer.publish(), *rejected.publish(), *metadata.publish())
 
 
 def _encode(column: Column, encoder: Encoder, watch: Watch, meter: Meter) -> tuple[Column, Tokens]:

@@ -91,7 +91,7 @@ REFUSED: list[tuple[str, Callable[[Path], object], list[str], int, str]] = [
     ("empty glob", lambda _: None, ["*.jsonl"], 2, "holds no file that can be read"),
     ("empty folder", lambda p: (p / "d").mkdir(), ["d"], 2, "holds no file that can be read"),
     ("unknown suffix", lambda p: (p / "a.doc").write_text("x"), ["a.doc"], 2, "the suffix names no source format. Known are"),
-    ("only others", lambda p: (p / "a.csv").write_text("x"), ["."], 2, "passed over: 1 .csv"),
+    ("only others", lambda p: (p / "a.md").write_text("x"), ["."], 2, "passed over: 1 .md"),
     ("s3", lambda _: None, ["s3://bucket/a.jsonl"], 2, "Unable to locate credentials"),
     ("no column", lambda p: pq.write_table(pa.table({"body": ["a"]}), p / "a.parquet"), ["a.parquet"], 2, "has no column 'text'"),
     ("no parquet", lambda p: (p / "a.parquet").write_text("x"), ["a.parquet"], 2, "is no readable Parquet file"),

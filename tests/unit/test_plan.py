@@ -51,7 +51,7 @@ def test_every_byte_of_every_file_is_in_exactly_one_span_in_order(files: list[Pl
         own = [span for span in spans if span.url == file.url]
         assert sum(span.bytes for span in own) == file.size
         if own[0].cut is not Cut.WHOLE:
-            end = len(file.row_groups) if file.row_groups is not None else file.size
+            end = len(file.pieces) if file.pieces is not None else file.size
             assert [span.start for span in own] == [0, *(span.stop for span in own[:-1])]
             assert own[-1].stop == end
 

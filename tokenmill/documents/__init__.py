@@ -3,18 +3,24 @@
 A new source format is one file here with a `Reader`, and one line in `FORMATS`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from tokenmill.documents.arrow import ArrowReader, record_batches
 from tokenmill.documents.compression import SUFFIXES as COMPRESSIONS
 from tokenmill.documents.contract import COLUMN_BYTES, GIVEN_UP, Documents, Reader, Reason, Rejection, excerpt
+from tokenmill.documents.delimited import DelimitedReader
+from tokenmill.documents.fields import Fields
+from tokenmill.documents.huggingface import left_out
+from tokenmill.documents.json_values import JsonReader
 from tokenmill.documents.jsonl import JsonLinesReader
-from tokenmill.documents.parquet import ParquetReader
-from tokenmill.documents.parquet import row_groups as parquet_row_groups
+from tokenmill.documents.metadata import MetadataFile
+from tokenmill.documents.parquet import ParquetReader, row_groups
 from tokenmill.documents.records import overlaps_itself
 from tokenmill.documents.rejected import RejectedFile, rejections
 from tokenmill.documents.source import check_unchanged
 from tokenmill.documents.text import TextReader
+from tokenmill.documents.warc import WarcReader
 from tokenmill.errors import UsageError
 from tokenmill.job import Cut, JobSpec, Span
 
@@ -22,7 +28,9 @@ __all__ = [
     "COLUMN_BYTES",
     "GIVEN_UP",
     "Documents",
+    "Fields",
     "Format",
+    "MetadataFile",
     "Reader",
     "Reason",
     "RejectedFile",
@@ -32,7 +40,8 @@ __all__ = [
     "excerpt",
     "format_of",
     "is_source",
-    "parquet_row_groups",
+    "left_out",
+    "pieces",
     "read",
     "rejections",
 ]
@@ -44,13 +53,27 @@ class Format:
 
     suffix: str
     reader: Reader
-    compressible: bool
+    #: Whether it is also read from .gz, .zst and the like.
+    compressible: bool = True
+    #: What a plain file can be cut at.
+    cut: Cut = Cut.WHOLE
+    #: The bytes of each piece a file can be cut into, as the file says; None if it says nothing.
+    pieces: Callable[[str, JobSpec], list[int] | None] | None = None
 
 
 FORMATS = (
-    Format(".jsonl", JsonLinesReader(), compressible=True),
-    Format(".txt", TextReader(), compressible=True),
-    Format(".parquet", ParquetReader(), compressible=False),
+    Format(".jsonl", JsonLinesReader(), cut=Cut.BYTES),
+    Format(".json", JsonReader()),
+    Format(".csv", DelimitedReader(",")),
+    Format(".tsv", DelimitedReader("\t")),
+    Format(".txt", TextReader(), cut=Cut.BYTES),
+    Format(".wet", WarcReader()),
+    Format(".warc", WarcReader()),
+    Format(".parquet", ParquetReader(), compressible=False, cut=Cut.ROW_GROUPS, pieces=row_groups),
+    *(
+        Format(suffix, ArrowReader(), compressible=False, cut=Cut.RECORD_BATCHES, pieces=record_batches)
+        for suffix in (".arrow", ".feather", ".ipc")
+    ),
 )
 
 
@@ -69,21 +92,29 @@ def format_of(url: str) -> Format:
     """The format of a file by its suffix. Raises UsageError for one that is not known."""
     found = _find(url)
     if found is None:
-        known = ", ".join(f.suffix + (" (also .gz, .zst)" if f.compressible else "") for f in FORMATS)
-        raise UsageError(f"{url}: the suffix names no source format. Known are {known}.")
+        streams = ", ".join(f.suffix for f in FORMATS if f.compressible)
+        others = ", ".join(f.suffix for f in FORMATS if not f.compressible)
+        also = ", ".join(COMPRESSIONS)
+        raise UsageError(
+            f"{url}: the suffix names no source format. Known are {streams} (each also with {also}), and {others}."
+        )
     return found
 
 
 def cut_of(url: str, spec: JobSpec) -> Cut:
-    """How one file may be shared between batches."""
-    suffix = format_of(url).suffix
+    """What a file may be cut at to be shared between batches, as far as its name tells."""
+    found = format_of(url)
     if url.endswith(COMPRESSIONS):
         return Cut.WHOLE
-    if suffix == ".parquet":
-        return Cut.ROW_GROUPS
-    if suffix == ".txt" and (spec.separator is None or overlaps_itself(spec.separator.encode())):
+    if found.suffix == ".txt" and (spec.separator is None or overlaps_itself(spec.separator.encode())):
         return Cut.WHOLE
-    return Cut.BYTES
+    return found.cut
+
+
+def pieces(url: str, spec: JobSpec) -> list[int] | None:
+    """The bytes of each row group or record batch; None for a file that has none. Raises BatchError if it lacks a column."""
+    ask = format_of(url).pieces
+    return None if ask is None else ask(url, spec)
 
 
 def read(span: Span, spec: JobSpec) -> Iterator[Documents]:

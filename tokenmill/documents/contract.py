@@ -25,6 +25,8 @@ class Reason(StrEnum):
     """Why a record did not become token ids."""
 
     BROKEN_JSON = "broken_json"
+    #: A row whose quotes are wrong, or that has more or fewer fields than the first row names.
+    BROKEN_ROW = "broken_row"
     NOT_AN_OBJECT = "not_an_object"
     MISSING_FIELD = "missing_field"
     NULL_TEXT = "null_text"
@@ -76,6 +78,8 @@ class Documents:
     rejected: list[Rejection]
     #: Source bytes of the span read so far, for progress.
     consumed: int
+    #: A column of strings for each metadata field, as long as `text`; None where there is none.
+    metadata: pa.RecordBatch | None = None
 
     def refuse(self, index: int, reason: Reason) -> Rejection:
         """The rejection of a document that was read but is not to be encoded."""

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 
-import numpy as np
-import pyarrow as pa
-
 from tokenmill.documents.compression import Blocks
-from tokenmill.documents.contract import EXCERPT, Documents, Reason, Rejection, excerpt
+from tokenmill.documents.contract import EXCERPT, Documents, Reason
+from tokenmill.documents.fields import Fields
+from tokenmill.documents.gathered import Gathered
 from tokenmill.documents.records import BYTE_ORDER_MARK, RawRecord, stretches
 from tokenmill.job import JobSpec, Span
 
@@ -15,12 +14,13 @@ class TextReader:
     """Reads .txt, plain or compressed."""
 
     def read(self, span: Span, spec: JobSpec) -> Iterator[Documents]:
+        fields, limit = Fields.of(spec), spec.max_document_bytes
         if spec.separator is None:
-            yield _documents([_whole(span, spec.max_document_bytes)], span.url, span.bytes)
+            yield _documents([_whole(span, limit)], span.url, span.bytes, fields)
         else:
-            separator, limit = spec.separator.encode(), spec.max_document_bytes
+            separator = spec.separator.encode()
             for stretch in stretches(span, separator, limit):
-                yield _documents(stretch.records(separator, limit), span.url, stretch.consumed)
+                yield _documents(stretch.records(separator, limit), span.url, stretch.consumed, fields)
 
 
 def _whole(span: Span, limit: int) -> RawRecord:
@@ -33,27 +33,16 @@ def _whole(span: Span, limit: int) -> RawRecord:
     return RawRecord(0, b"".join(parts).removeprefix(BYTE_ORDER_MARK))
 
 
-def _documents(found: Iterable[RawRecord], url: str, consumed: int) -> Documents:
-    texts: list[str] = []
-    positions: list[int] = []
-    rejected: list[Rejection] = []
+def _documents(found: Iterable[RawRecord], url: str, consumed: int, fields: Fields) -> Documents:
+    gathered = Gathered(url, fields, named=False)
     for record in found:
-        reason = Reason.TOO_LONG if record.too_long else None
-        if reason is None:
-            try:
-                texts.append(record.data.decode("utf-8"))
-                positions.append(record.position)
-            except UnicodeDecodeError:
-                reason = Reason.INVALID_UTF8
-        if reason is not None:
-            shown = excerpt(record.data)
-            rejected.append(Rejection(file=url, unit="byte", position=record.position, reason=reason, id=None, excerpt=shown))
-    return Documents(
-        file=url,
-        text=pa.array(texts, pa.large_string()),
-        positions=np.array(positions, np.int64),
-        unit="byte",
-        ids=None,
-        rejected=rejected,
-        consumed=consumed,
-    )
+        if record.too_long:
+            gathered.refuse(record.position, Reason.TOO_LONG, None, record.data)
+            continue
+        try:
+            text = record.data.decode("utf-8")
+        except UnicodeDecodeError:
+            gathered.refuse(record.position, Reason.INVALID_UTF8, None, record.data)
+        else:
+            gathered.add(record.position, len(record.data), text, None, [None] * len(fields.metadata))
+    return gathered.documents(consumed)
