@@ -24,6 +24,8 @@ class SourceFile:
     url: str
     size: int
     mark: str
+    #: Whether any stretch of it can be read by itself.
+    ranged: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +66,16 @@ def collect(sources: Iterable[str]) -> Corpus:
         files.update(found)
     for url in sorted(files):
         documents.format_of(url)
-    return Corpus(tuple(SourceFile(url, files[url].size, files[url].mark) for url in sorted(files)), passed_over)
+    listed = (SourceFile(url, found.size, found.mark, found.ranged) for url, found in sorted(files.items()))
+    return Corpus(tuple(listed), passed_over)
 
 
 def row_groups(file: SourceFile, spec: JobSpec) -> tuple[int, ...] | None:
     """The bytes of each row group of a Parquet file, None for other files. Raises UsageError if it lacks the text column."""
     if documents.cut_of(file.url, spec) is not Cut.ROW_GROUPS:
         return None
+    if not file.ranged:
+        raise UsageError(f"{file.url}: its server serves no ranges, and Parquet needs them. Copy it to a folder or a bucket.")
     try:
         return tuple(documents.parquet_row_groups(file.url, spec.text_field))
     except BatchError as error:

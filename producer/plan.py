@@ -28,6 +28,8 @@ class Plannable:
     mark: str
     #: Bytes of each row group; None for files without.
     row_groups: tuple[int, ...] | None = None
+    #: Whether any stretch of it can be read by itself.
+    ranged: bool = True
 
 
 def batch_bytes_for(total: int) -> int:
@@ -60,7 +62,7 @@ def _pieces(file: Plannable, spec: JobSpec) -> Iterator[Span]:
     if file.row_groups is not None:
         for group, size in enumerate(file.row_groups):
             yield piece(start=group, stop=group + 1, bytes=size)
-    elif cut is Cut.BYTES:
+    elif cut is Cut.BYTES and file.ranged:
         ranges = max(1, round(file.size / spec.batch_bytes))
         ends = (file.size * number // ranges for number in range(ranges + 1))
         for start, stop in pairwise(ends):

@@ -69,6 +69,7 @@ class Spread:
 
 def draft(request: Request) -> tuple[JobSpec, tokenizers.TokenizerFiles, Corpus]:
     """Turn a request into a spec, its tokenizer and its corpus. Raises UsageError for all that can be seen to be wrong."""
+    storage.check_writable(request.output)
     sources = tuple(absolute(source) for source in request.sources)
     corpus = collect(sources)
     roots = Settings.from_environment().roots
@@ -112,7 +113,7 @@ def _from_hub_before(request: Request) -> tokenizers.TokenizerFiles | None:
 
 def planned(spec: JobSpec, corpus: Corpus) -> Iterator[Batch]:
     """The batches of a corpus; footers are read as the plan comes to their files."""
-    return plan((Plannable(file.url, file.size, file.mark, row_groups(file, spec)) for file in corpus.files), spec)
+    return plan((Plannable(file.url, file.size, file.mark, row_groups(file, spec), file.ranged) for file in corpus.files), spec)
 
 
 def prepare(request: Request) -> Prepared:

@@ -1,8 +1,8 @@
 """URLs in, bytes out: the one door to files, for sources and outputs alike.
 
-Comes in: a path, a `file://` URL, or `s3://bucket/key` (other schemes are refused by name). Goes out: bytes, open files,
-listings, errors sorted by `tokenmill.errors`. Always holds: a name either does not exist or holds complete content (law 6).
-S3's library is loaded when the first `s3://` URL is met.
+Comes in: a path, a `file://` URL, `s3://bucket/key`, and for reading `https://host/path` (other schemes are refused by name).
+Goes out: bytes, open files, listings, errors sorted by `tokenmill.errors`. Always holds: a name either does not exist or holds
+complete content (law 6). A library for far storage is loaded when the first URL of its kind is met.
 """
 
 import hashlib
@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from tokenmill.errors import UsageError, from_os_error
 from tokenmill.job import FileDigest
-from tokenmill.storage import local
+from tokenmill.storage import local, read_only
 from tokenmill.storage.contract import FileStatus, Store, Writer
 
 __all__ = [
     "FileStatus",
     "Writer",
     "absolute",
+    "check_writable",
     "claim",
     "delete",
     "digest",
@@ -46,6 +47,9 @@ __all__ = [
     "writer",
 ]
 
+#: Schemes of storage that is only read.
+READ_ONLY = ("https", "http")
+
 
 def _store(url: str) -> Store:
     """Where a URL lies. Raises UsageError for a scheme that is not served."""
@@ -56,12 +60,22 @@ def _store(url: str) -> Store:
         from tokenmill.storage import s3
 
         return s3
-    raise UsageError(f"{url}: {scheme}:// is not served. Give a path that every worker sees, or an s3:// URL.")
+    if scheme in READ_ONLY:
+        from tokenmill.storage import web
+
+        return web
+    raise UsageError(f"{url}: {scheme}:// is not served. Give a path that every worker sees, or an s3:// or https:// URL.")
 
 
 def is_local(url: str) -> bool:
     """Whether a URL names a path of this machine."""
     return _store(url) is local
+
+
+def check_writable(url: str) -> None:
+    """Raise UsageError if nothing can be written where a URL lies; nobody is asked."""
+    if url.partition("://")[0] in READ_ONLY:
+        read_only.refuse(absolute(url))
 
 
 def absolute(url: str) -> str:

@@ -23,6 +23,8 @@ class FileStatus:
     size: int
     #: Changes when the content may have changed: modification time in nanoseconds, or the ETag in an object store.
     mark: str
+    #: Whether any stretch of it can be had; where not, it is read from its start.
+    ranged: bool = True
 
 
 class Writer(Protocol):
