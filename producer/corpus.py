@@ -84,6 +84,7 @@ def row_groups(file: SourceFile, spec: JobSpec) -> tuple[int, ...] | None:
 
 def _expand(source: str, passed_over: Counter[str]) -> dict[str, FileStatus]:
     """The files that one source names."""
+    source = storage.pinned(source)
     if storage.is_folder(source):
         found = {}
         for url, status in storage.walk(source):

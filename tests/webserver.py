@@ -110,13 +110,15 @@ class Answer(BaseHTTPRequestHandler):
             self._send(206, {**headers, "Content-Range": said}, file.data[start:stop], file)
 
     def _send(self, status: int, headers: dict[str, str], body: bytes, file: File | None = None) -> None:
+        cut = file is not None and file.cuts > 0 and len(body) > file.after  # before anybody hears of this answer
+        if file is not None and cut:
+            file.cuts -= 1
         self.send_response(status)
         for name, value in {"Content-Length": str(len(body)), **headers}.items():
             if value:
                 self.send_header(name, value)
         self.end_headers()
-        if file is not None and file.cuts and len(body) > file.after:
-            file.cuts -= 1
+        if file is not None and cut:
             body, self.close_connection = body[: file.after], True
         self.wfile.write(body)
 

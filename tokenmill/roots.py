@@ -24,7 +24,9 @@ LONGEST = 4096
 #: Control characters and halves of surrogate pairs: a line break forges log lines, a NUL ends a path early.
 UNSPEAKABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 #: Schemes whose URLs write a character as %2e too.
-ENCODED = ("https", "http", "hf")
+ENCODED = ("https", "http")
+#: A dataset of the hub, up to its revision.
+REVISION = re.compile(r"^(hf://datasets/[^/@]+/[^/@]+)@[^/]+")
 #: An empty part, `.` or `..`, or a backslash, which some take for a slash.
 NOT_PLAIN = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|\\")
 
@@ -57,7 +59,8 @@ class Roots:
 
 
 def _below(url: str, places: tuple[str, ...]) -> bool:
-    return any(f"{url}/".startswith(f"{place.rstrip('/')}/") for place in places)
+    named = (url, REVISION.sub(r"\1", url))  # a root without a revision admits all of a dataset's
+    return any(f"{name}/".startswith(f"{place.rstrip('/')}/") for name in named for place in places)
 
 
 def leads_out(path: str) -> bool:

@@ -1,8 +1,9 @@
 """URLs in, bytes out: the one door to files, for sources and outputs alike.
 
-Comes in: a path, a `file://` URL, `s3://bucket/key`, and for reading `https://host/path` (other schemes are refused by name).
-Goes out: bytes, open files, listings, errors sorted by `tokenmill.errors`. Always holds: a name either does not exist or holds
-complete content (law 6). A library for far storage is loaded when the first URL of its kind is met.
+Comes in: a path, a `file://` URL, `s3://bucket/key`, and for reading `https://host/path` and `hf://datasets/ORG/NAME/path`
+(other schemes are refused by name). Goes out: bytes, open files, listings, errors sorted by `tokenmill.errors`. Always holds: a
+name either does not exist or holds complete content (law 6). A library for far storage is loaded when the first URL of its kind
+is met.
 """
 
 import hashlib
@@ -38,6 +39,7 @@ __all__ = [
     "matching",
     "names",
     "open_input",
+    "pinned",
     "put",
     "read",
     "scratch",
@@ -48,7 +50,7 @@ __all__ = [
 ]
 
 #: Schemes of storage that is only read.
-READ_ONLY = ("https", "http")
+READ_ONLY = ("https", "http", "hf")
 
 
 def _store(url: str) -> Store:
@@ -60,11 +62,15 @@ def _store(url: str) -> Store:
         from tokenmill.storage import s3
 
         return s3
+    if scheme == "hf":
+        from tokenmill.storage import hub
+
+        return hub
     if scheme in READ_ONLY:
         from tokenmill.storage import web
 
         return web
-    raise UsageError(f"{url}: {scheme}:// is not served. Give a path that every worker sees, or an s3:// or https:// URL.")
+    raise UsageError(f"{url}: {scheme}:// is not served. Give a path that every worker sees, or a URL: s3://, https://, hf://.")
 
 
 def is_local(url: str) -> bool:
@@ -81,6 +87,11 @@ def check_writable(url: str) -> None:
 def absolute(url: str) -> str:
     """The one form of a URL: a path from the root, or a URL without a slash at its end."""
     return _store(url).absolute(url)
+
+
+def pinned(url: str) -> str:
+    """The URL of what a URL names now: in a dataset of the hub at its commit, elsewhere itself."""
+    return _store(url).pinned(url)
 
 
 def join(base: str, *parts: str) -> str:

@@ -33,6 +33,10 @@ def absolute(url: str) -> str:
     return url.rstrip("/")
 
 
+def pinned(url: str) -> str:
+    return url  # nothing here has versions to choose from
+
+
 def status(url: str) -> FileStatus | None:
     bucket, key = place(url)
     if not key:

@@ -32,12 +32,17 @@ __all__ = [
     "mapped",
     "matching",
     "open_input",
+    "pinned",
     "read",
     "status",
     "sweep",
     "walk",
     "writer",
 ]
+
+
+def pinned(url: str) -> str:
+    return url  # nothing here has versions to choose from
 
 
 def status(url: str) -> FileStatus | None:

@@ -51,6 +51,7 @@ class WebVersion:
                 raise _refused(url, answer)
             if not size.isdecimal():
                 raise BatchError(f"{url}: the server does not say how long it is. Copy it to a folder or a bucket.")
+            _check_unpacked(url, answer)
             return cls(url, int(size), _mark(url, answer), ranged=ranged)
         finally:
             let_go(answer)
@@ -67,12 +68,13 @@ class WebVersion:
                 raise self._changed()
             if answer.status not in (200, 206):
                 raise _refused(self.url, answer)
+            _check_unpacked(self.url, answer)
             if self.mark and _mark(self.url, answer) != self.mark:
                 raise self._changed()
             if answer.status == 206:
                 end, size = _range_of(self.url, answer, start, stop)
             else:
-                size, end = answer.headers.get("Content-Length", ""), self.size
+                size, end = answer.headers.get("Content-Length", str(self.size)), self.size
             if size != str(self.size):
                 raise self._changed()
             if answer.status == 200:
@@ -96,13 +98,17 @@ class WebVersion:
         return BatchError(f"{self.url} has changed while it was read, or is gone. Restore it, or start a new job elsewhere.")
 
 
-def _mark(url: str, answer: BaseHTTPResponse) -> str:
-    """What tells this version from others."""
+def _check_unpacked(url: str, answer: BaseHTTPResponse) -> None:
+    """Raise BatchError if an answer is not the file as it is stored."""
     encoding = answer.headers.get("Content-Encoding", "identity")
     if encoding != "identity" and not url.endswith(STORED_SO.get(encoding, "\0")):
         raise BatchError(
             f"{url}: the server packs what it sends ({encoding}) though asked not to. Copy the file to a folder or a bucket."
         )
+
+
+def _mark(url: str, answer: BaseHTTPResponse) -> str:
+    """What tells this version from others. Raises BatchError if nothing does."""
     tag = answer.headers.get("ETag", "")
     mark = tag if tag.startswith('"') else answer.headers.get("Last-Modified", "")
     if not mark:
