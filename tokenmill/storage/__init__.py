@@ -34,6 +34,7 @@ __all__ = [
     "find_each",
     "is_folder",
     "is_local",
+    "is_writable",
     "join",
     "mapped",
     "matching",
@@ -78,9 +79,14 @@ def is_local(url: str) -> bool:
     return _store(url) is local
 
 
+def is_writable(url: str) -> bool:
+    """Whether something can be written where a URL lies, by its kind alone; nobody is asked."""
+    return url.partition("://")[0] not in READ_ONLY
+
+
 def check_writable(url: str) -> None:
-    """Raise UsageError if nothing can be written where a URL lies; nobody is asked."""
-    if url.partition("://")[0] in READ_ONLY:
+    """Raise UsageError if nothing can be written where a URL lies."""
+    if not is_writable(url):
         read_only.refuse(absolute(url))
 
 
