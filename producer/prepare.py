@@ -188,7 +188,7 @@ def _new(request: Request, spec: JobSpec, files: tokenizers.TokenizerFiles, corp
         batches=spread.passed,
         plan=FileDigest(path=plan_file.NAME, bytes=len(plan_bytes), sha256=hashlib.sha256(plan_bytes).hexdigest()),
         max_rejected=request.max_rejected,
-        engine=_engine(request, spec, files, corpus, spread.kept),
+        engine=engine_for(request, spec, files, corpus, spread.kept),
         device=Device(request.device),
         check_every=request.check_every,
         versions={"tokenmill": __version__, "python": platform.python_version(), **{name: version(name) for name in VERSIONS}},
@@ -207,7 +207,7 @@ def _taken_up(request: Request, spec: JobSpec, files: tokenizers.TokenizerFiles,
         spread = Spread()
         for _ in spread.watching(planned(spec, corpus)):
             pass
-        engine = _engine(request, spec, files, corpus, spread.kept)
+        engine = engine_for(request, spec, files, corpus, spread.kept)
     changed = {
         "name": request.name or standing.name,
         "max_rejected": request.max_rejected,
@@ -221,7 +221,7 @@ def _taken_up(request: Request, spec: JobSpec, files: tokenizers.TokenizerFiles,
     return job
 
 
-def _engine(
+def engine_for(
     request: Request, spec: JobSpec, files: tokenizers.TokenizerFiles, corpus: Corpus, places: Sequence[Batch]
 ) -> EngineChoice:
     """The engine for a job, tried on its own text from some places."""

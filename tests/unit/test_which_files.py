@@ -1,5 +1,6 @@
 """Lists of sources, globs to take and leave, and seeded samples: the same choice wherever it is made."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -144,8 +145,12 @@ def test_sizes(text: str, size: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "MB", "5 bananas", "-1", "0", "1e9", "500M"])
 def test_what_is_no_size(text: str) -> None:
-    with pytest.raises(UsageError, match="--limit .* is no size"):
+    with pytest.raises(UsageError, match=r"--limit .* is no size"):
         bytesize.parsed(text, "--limit")
+
+
+def _numbered(file: Plannable, number: int) -> Plannable:
+    return replace(file, url=file.url.replace("a.", f"{number:02d}."), name=f"{number:02d}")
 
 
 SIZES = st.integers(0, 40 * PIECE)
@@ -160,12 +165,7 @@ FILES = st.lists(
     ),
     min_size=1,
     max_size=12,
-).map(
-    lambda files: [
-        Plannable(f.url.replace("a.", f"{i:02d}."), f.size, f.mark, f.row_groups, f.ranged, f"{i:02d}")
-        for i, f in enumerate(files)
-    ]
-)
+).map(lambda files: [_numbered(file, number) for number, file in enumerate(files)])
 JOB = spec(4 * PIECE)
 
 
