@@ -17,7 +17,7 @@ from tokenmill.engines import Encoder
 from tokenmill.errors import BatchError, UsageError
 from tokenmill.job import Batch, Cut, JobSpec
 
-#: Source bytes that a pilot reads at each of its places; the first place warms the engine up and is not counted.
+#: Source bytes that a pilot reads at each of its places.
 PLACE_BYTES = 512 << 10
 
 
@@ -107,13 +107,10 @@ class Pilot:
 
 def pilot(spec: JobSpec, encoder: Encoder, places: Iterable[Batch]) -> Pilot | None:
     """Read and encode a little of a job at some places; None if nothing could be read there."""
-    done, seconds, warm = 0, 0.0, False
-    for batch in places:
-        began, size = time.perf_counter(), _tried(spec, encoder, batch)
-        if warm:
-            done, seconds = done + size, seconds + time.perf_counter() - began
-        warm = warm or size > 0
-    return Pilot(done, seconds) if done else None
+    encoder.load()  # a worker does that once
+    began = time.perf_counter()
+    done = sum(_tried(spec, encoder, batch) for batch in places)
+    return Pilot(done, time.perf_counter() - began) if done else None
 
 
 def _tried(spec: JobSpec, encoder: Encoder, batch: Batch) -> int:
