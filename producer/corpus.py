@@ -8,14 +8,20 @@ passed over and counted.
 import glob
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from producer import sourcelist
+from producer.selection import Selection
 from tokenmill import documents, storage
 from tokenmill.errors import BatchError, UsageError
-from tokenmill.job import JobSpec
+from tokenmill.job import Cut, JobSpec
 from tokenmill.storage import FileStatus
+from tokenmill.storage.remote import AT_ONCE, fixed_part
+
+EVERYTHING = Selection()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +31,10 @@ class SourceFile:
     url: str
     size: int
     mark: str
+    #: Whether any stretch of it can be read by itself.
+    ranged: bool = True
+    #: Its path below the folder that was named: what stays the same where the corpus lies elsewhere.
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +44,8 @@ class Corpus:
     files: tuple[SourceFile, ...]
     #: Files in folders that were passed over, by suffix.
     passed_over: Counter[str] = field(default_factory=Counter)
+    #: Files that `--include` and `--exclude` left out.
+    left_out: int = 0
 
     @property
     def bytes(self) -> int:
@@ -47,29 +59,61 @@ class Corpus:
 
 def absolute(source: str) -> str:
     """A source as it goes into the job: the same from every working directory."""
-    return storage.absolute(source)
+    return sourcelist.absolute(source) if sourcelist.is_list(source) else storage.absolute(source)
 
 
-def collect(sources: Iterable[str]) -> Corpus:
-    """List all files that the (absolute) sources name. Raises UsageError if one names nothing, or nothing readable."""
-    files: dict[str, FileStatus] = {}
+def collect(sources: Iterable[str], selection: Selection = EVERYTHING) -> Corpus:
+    """List the files that the (absolute) sources name. Raises UsageError if one names nothing, or nothing readable."""
+    files: dict[str, SourceFile] = {}
     passed_over: Counter[str] = Counter()
+    with ThreadPoolExecutor(AT_ONCE, "listing") as pool:
+        for found, passed in pool.map(_listed, _each(sources)):
+            passed_over += passed
+            for file in found:
+                before = files.get(file.url)
+                if before is None or len(file.name) < len(before.name):
+                    files[file.url] = file
+    kept = tuple(files[url] for url in sorted(files) if selection.takes(url, files[url].name))
+    if not kept:
+        raise UsageError(f"of {len(files):,} files, {selection.says()} leaves none. Name others.")
+    for file in kept:
+        documents.format_of(file.url)
+    return Corpus(kept, passed_over, len(files) - len(kept))
+
+
+def _each(sources: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """All sources, those in lists too, each with the place that names it."""
     for source in sources:
-        try:
-            found = _expand(source, passed_over)
-        except BatchError as error:
-            raise UsageError(str(error)) from error
+        if sourcelist.is_list(source):
+            yield from sourcelist.sources(source)
+        else:
+            yield source, ""
+
+
+def _listed(named: tuple[str, str]) -> tuple[list[SourceFile], Counter[str]]:
+    """The files of one source, and those in it that were passed over."""
+    source, place = named
+    passed_over: Counter[str] = Counter()
+    try:
+        source = storage.pinned(source)
+        found = _expand(source, passed_over)
         if not found:
             kinds = ", ".join(f"{n} {suffix}" for suffix, n in passed_over.most_common(5))
             raise UsageError(f"{source} holds no file that can be read" + (f"; passed over: {kinds}." if kinds else "."))
-        files.update(found)
-    for url in sorted(files):
-        documents.format_of(url)
-    return Corpus(tuple(SourceFile(url, files[url].size, files[url].mark) for url in sorted(files)), passed_over)
+    except (BatchError, UsageError) as error:
+        raise UsageError(f"{place}: {error}" if place else str(error)) from error
+    base = source if source not in found else source.rpartition("/")[0]
+    if not all(url.startswith(f"{base.rstrip('/')}/") for url in found):  # a glob
+        base = fixed_part(source).rpartition("/")[0]
+    names = {url: url[len(base) :].lstrip("/") for url in found}
+    return [SourceFile(url, status.size, status.mark, status.ranged, names[url]) for url, status in found.items()], passed_over
 
 
 def pieces(file: SourceFile, spec: JobSpec) -> tuple[int, ...] | None:
     """The bytes of each row group or record batch of a file, None if it has none. Raises UsageError if it lacks a column."""
+    if not file.ranged and documents.cut_of(file.url, spec) in (Cut.ROW_GROUPS, Cut.RECORD_BATCHES):
+        kind = documents.format_of(file.url).suffix
+        raise UsageError(f"{file.url}: its server serves no ranges, and {kind} needs them. Copy it to a folder or a bucket.")
     try:
         found = documents.pieces(file.url, spec)
     except BatchError as error:

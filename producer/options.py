@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from producer import bytesize
 from producer.request import Request
 from tokenmill.choices import DtypeChoice, FormatName
 from tokenmill.errors import UsageError
 
-IDS, WORK = "Ids", "Work"
+IDS, FILES, WORK = "Ids", "Which files", "Work"
 
 
 def _option(*names: str, panel: str, help: str, **more: Any) -> Any:
@@ -20,13 +21,14 @@ def _option(*names: str, panel: str, help: str, **more: Any) -> Any:
 
 
 def request(
+    *,
     sources: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            help="Files, folders or globs: .jsonl, .json, .csv, .tsv, .txt, .wet (also .gz, .zst, .bz2, .xz), .parquet, .arrow, saved Hugging Face datasets.",
+            help="Files, folders, globs or URLs, @FILE for a list of them: .jsonl, .json, .csv, .tsv, .txt, .wet (also .gz, .zst, .bz2, .xz), .parquet, .arrow, saved Hugging Face datasets.",
             show_default=False,
         ),
-    ],
+    ] = None,
     tokenizer: Annotated[
         str,
         _option(
@@ -34,6 +36,27 @@ def request(
         ),
     ],
     output: Annotated[str, _option("--output", panel=WORK, help="Folder for shards, entries and manifest.")],
+    sources_from: Annotated[
+        list[str] | None,
+        _option("--sources-from", panel=FILES, help="A file that names sources, one a line; the same as @FILE. Repeatable."),
+    ] = None,
+    include: Annotated[
+        list[str] | None,
+        _option(
+            "--include", panel=FILES, help="Take only files that this glob matches, such as '*.jsonl' or 'en/**'. Repeatable."
+        ),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, _option("--exclude", panel=FILES, help="Leave out files that this glob matches. Repeatable.")
+    ] = None,
+    sample: Annotated[
+        float,
+        _option("--sample", panel=FILES, help="Take about this share of the corpus, such as 0.01, spread over all files."),
+    ] = 1.0,
+    limit: Annotated[
+        str | None, _option("--limit", panel=FILES, help="Take at most this much of it, such as 500MB or 2GiB.")
+    ] = None,
+    sample_seed: Annotated[int, _option("--sample-seed", panel=FILES, help="Which sample.")] = 0,
     eos_token: Annotated[str | None, _option("--eos-token", panel=IDS, help="Token after each document.")] = None,
     no_eos_token: Annotated[bool, _option("--no-eos-token", panel=IDS, help="No token after documents.")] = False,
     bos_token: Annotated[str | None, _option("--bos-token", panel=IDS, help="Token before each document.")] = None,
@@ -129,8 +152,18 @@ def request(
     separator = _unescaped(separator)
     if separator == "":
         raise UsageError("--separator is empty. Give the text that stands between documents.")
+    if not 0 < sample <= 1:
+        raise UsageError(f"--sample {sample} is no share. Give a number above 0, and 1 at most.")
+    named = (*(sources or ()), *(f"@{file}" for file in sources_from or ()))
+    if not named:
+        raise UsageError("no source is named. Give files, folders, globs or URLs, or --sources-from FILE.")
     return Request(
-        sources=tuple(sources),
+        sources=named,
+        include=tuple(include or ()),
+        exclude=tuple(exclude or ()),
+        sample=sample,
+        limit=None if limit is None else bytesize.parsed(limit, "--limit"),
+        sample_seed=sample_seed,
         tokenizer=tokenizer,
         output=output,
         name=name,

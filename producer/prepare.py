@@ -17,14 +17,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from producer import bytesize
 from producer.corpus import Corpus, absolute, collect, pieces
-from producer.plan import Plannable, batch_bytes_for, plan
+from producer.plan import Plannable, batch_bytes_for, plan, tickets
 from producer.request import Request
+from producer.sample import Sample
+from producer.selection import Selection
 from tokenmill import __version__, documents, storage, tokenizers
 from tokenmill import plan as plan_file
 from tokenmill.engines import choose
 from tokenmill.errors import BatchError, UsageError
-from tokenmill.job import Batch, Device, EngineChoice, FileDigest, Job, JobSpec, SpecialTokens
+from tokenmill.job import Batch, Device, EngineChoice, FileDigest, Job, JobSpec, Sampling, SpecialTokens
 from tokenmill.ledger import Ledger
 from tokenmill.settings import Settings
 from tokenmill.shards import FORMATS
@@ -51,8 +54,9 @@ class Spread:
     """Keeps some batches, spread evenly over a plan whose length is not known beforehand."""
 
     kept: list[Batch] = field(default_factory=list)
-    #: Batches that have passed.
+    #: Batches that have passed, and their bytes.
     passed: int = 0
+    bytes: int = 0
     _stride: int = 1
 
     def watching(self, batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -64,13 +68,15 @@ class Spread:
                     self.kept = self.kept[::2]
                     self._stride *= 2
             self.passed += 1
+            self.bytes += batch.bytes
             yield batch
 
 
 def draft(request: Request) -> tuple[JobSpec, tokenizers.TokenizerFiles, Corpus]:
     """Turn a request into a spec, its tokenizer and its corpus. Raises UsageError for all that can be seen to be wrong."""
+    storage.check_writable(request.output)
     sources = tuple(absolute(source) for source in request.sources)
-    corpus = collect(sources)
+    corpus = collect(sources, Selection(request.include, request.exclude))
     roots = Settings.from_environment().roots
     for file in corpus.files:
         roots.admit(file.url)  # a worker would refuse it
@@ -81,8 +87,13 @@ def draft(request: Request) -> tuple[JobSpec, tokenizers.TokenizerFiles, Corpus]
     )
     if request.text_field == request.id_field and request.text_template is None:
         raise UsageError("--id-field names the text field. Name another field or leave it out.")
+    sample = _sampling(request)
+    bytes_read = corpus.bytes if sample is None else min(round(corpus.bytes * sample.share), sample.limit or corpus.bytes)
     spec = JobSpec(
         sources=sources,
+        include=request.include,
+        exclude=request.exclude,
+        sample=sample,
         tokenizer=request.tokenizer,
         eos_token=eos,
         bos_token=bos,
@@ -94,11 +105,18 @@ def draft(request: Request) -> tuple[JobSpec, tokenizers.TokenizerFiles, Corpus]
         id_field=request.id_field,
         metadata=request.metadata,
         separator=request.separator,
-        batch_bytes=request.batch_bytes or batch_bytes_for(corpus.bytes),
+        batch_bytes=request.batch_bytes or batch_bytes_for(bytes_read),
         max_document_bytes=request.max_document_bytes,
     )
     documents.Fields.of(spec)
     return spec, files, corpus
+
+
+def _sampling(request: Request) -> Sampling | None:
+    """The sample that was asked for; all that decides nothing is left out, so that the same job is the same."""
+    if request.sample == 1 and request.limit is None:
+        return None
+    return Sampling(share=request.sample, limit=request.limit, seed=request.sample_seed)
 
 
 def _from_hub_before(request: Request) -> tokenizers.TokenizerFiles | None:
@@ -114,8 +132,28 @@ def _from_hub_before(request: Request) -> tokenizers.TokenizerFiles | None:
 
 
 def planned(spec: JobSpec, corpus: Corpus) -> Iterator[Batch]:
-    """The batches of a corpus; footers are read as the plan comes to their files."""
-    return plan((Plannable(file.url, file.size, file.mark, pieces(file, spec)) for file in corpus.files), spec)
+    """The batches of a corpus; footers are read as the plan comes to their files, and before where a sample has a limit.
+
+    Raises UsageError if a sample takes nothing.
+    """
+    sample = None
+    if spec.sample is not None:
+        sample = Sample.of_share(spec.sample)
+        if spec.sample.limit is not None:
+            sample = sample.within(spec.sample.limit, tickets(_plannable(spec, corpus), spec, spec.sample.seed))
+    batch = None
+    for batch in plan(_plannable(spec, corpus), spec, sample):
+        yield batch
+    if batch is None and sample is not None:
+        raise UsageError(
+            f"--sample or --limit takes none of {len(corpus.files):,} files with {bytesize.written(corpus.bytes)}: what cannot "
+            f"be cut is taken whole or not at all. Take more, or give another --sample-seed."
+        )
+
+
+def _plannable(spec: JobSpec, corpus: Corpus) -> Iterator[Plannable]:
+    for file in corpus.files:
+        yield Plannable(file.url, file.size, file.mark, pieces(file, spec), file.ranged, file.name)
 
 
 def prepare(request: Request) -> Prepared:
@@ -148,11 +186,12 @@ def _new(request: Request, spec: JobSpec, files: tokenizers.TokenizerFiles, corp
         eos_id=files.model.id_of(spec.eos_token),
         source_fingerprint=corpus.fingerprint(),
         source_files=len(corpus.files),
-        source_bytes=corpus.bytes,
+        source_bytes=corpus.bytes if spec.sample is None else spread.bytes,
+        corpus_bytes=None if spec.sample is None else corpus.bytes,
         batches=spread.passed,
         plan=FileDigest(path=plan_file.NAME, bytes=len(plan_bytes), sha256=hashlib.sha256(plan_bytes).hexdigest()),
         max_rejected=request.max_rejected,
-        engine=_engine(request, spec, files, corpus, spread.kept),
+        engine=engine_for(request, spec, files, corpus, spread.kept),
         device=Device(request.device),
         check_every=request.check_every,
         versions={"tokenmill": __version__, "python": platform.python_version(), **{name: version(name) for name in VERSIONS}},
@@ -171,7 +210,7 @@ def _taken_up(request: Request, spec: JobSpec, files: tokenizers.TokenizerFiles,
         spread = Spread()
         for _ in spread.watching(planned(spec, corpus)):
             pass
-        engine = _engine(request, spec, files, corpus, spread.kept)
+        engine = engine_for(request, spec, files, corpus, spread.kept)
     changed = {
         "name": request.name or standing.name,
         "max_rejected": request.max_rejected,
@@ -185,7 +224,7 @@ def _taken_up(request: Request, spec: JobSpec, files: tokenizers.TokenizerFiles,
     return job
 
 
-def _engine(
+def engine_for(
     request: Request, spec: JobSpec, files: tokenizers.TokenizerFiles, corpus: Corpus, places: Sequence[Batch]
 ) -> EngineChoice:
     """The engine for a job, tried on its own text from some places."""

@@ -11,6 +11,12 @@ class Request:
     """What the user asked for, as given."""
 
     sources: tuple[str, ...]
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    #: Share of the corpus, most bytes of it, and what decides which.
+    sample: float = 1.0
+    limit: int | None = None
+    sample_seed: int = 0
     tokenizer: str
     output: str
     name: str | None = None

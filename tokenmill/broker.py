@@ -128,7 +128,7 @@ def checked(broker: str, *, plain: bool) -> str:
             "TOKENMILL_BROKER can be read in more than one way, or in none. Write one redis://USER:PASSWORD@HOST:PORT/0, "
             "and in the password %2F for /, %3F for ?, %23 for #, %40 for @, %3A for :, %3B for ; and %5B for [."
         )
-    if plain or parts.scheme == "redis+socket" or (parts.scheme == "redis" and _is_here(host)):
+    if plain or parts.scheme == "redis+socket" or (parts.scheme == "redis" and is_here(host)):
         return broker
     if parts.scheme == "redis":
         raise UsageError(
@@ -144,7 +144,7 @@ def checked(broker: str, *, plain: bool) -> str:
     return broker if "ssl_cert_reqs" in asked else f"{broker}{'&' if parts.query else '?'}ssl_cert_reqs=required"
 
 
-def _is_here(host: str | None) -> bool:
+def is_here(host: str | None) -> bool:
     """Whether a host is this one; without a name it is."""
     try:
         return ipaddress.ip_address(host or "127.0.0.1").is_loopback

@@ -61,11 +61,26 @@ class Device(StrEnum):
     CUDA = "cuda"
 
 
+class Sampling(Record):
+    """A part of a corpus that is taken for the whole: pieces drawn by a seed."""
+
+    #: Share of the pieces.
+    share: float = Field(default=1.0, gt=0, le=1)
+    #: Most bytes in it; None for no such limit.
+    limit: int | None = Field(default=None, gt=0)
+    seed: int = 0
+
+
 class JobSpec(Record):
     """Everything the user asked for that decides ids, shards or the manifest."""
 
-    #: Source paths, folders, globs or URLs, as given but absolute.
+    #: Source paths, folders, globs, URLs, or lists of them (`@list.txt`), as given but absolute.
     sources: tuple[str, ...]
+    #: Globs of which one has to match a file, if there are any, and globs of which none may (`producer.selection`).
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    #: Which part of the files is taken; None for all.
+    sample: Sampling | None = None
     #: The tokenizer as given: hub id, path or package:NAME.
     tokenizer: str
     #: Token appended to each document; None for none.
@@ -146,7 +161,10 @@ class Job(Record):
     #: sha256 over the sorted source files with size and modification mark.
     source_fingerprint: str
     source_files: int
+    #: Bytes that are read: of the files, or of the sample.
     source_bytes: int
+    #: Bytes of the files that the sample is taken from; None where there is no sample.
+    corpus_bytes: int | None = None
     batches: int
     #: What `plan.parquet` has to hold.
     plan: OutputFile

@@ -8,7 +8,7 @@ determines stands in it (law 2).
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, Literal, Self
 
-from tokenmill.job import VERSION, Counts, Job, OutputFile, Record, ShardEntry, SpecialTokens, TokenizerRef
+from tokenmill.job import VERSION, Counts, Job, OutputFile, Record, Sampling, ShardEntry, SpecialTokens, TokenizerRef
 
 #: Where the totals end and the table begins. No string of a JSON file can hold it, since a line break in one is escaped.
 TABLE = b',\n  "shards": ['
@@ -53,6 +53,9 @@ class Totals(Record):
     rejected: int
     rejected_by_reason: dict[str, int]
     documents_with_special_tokens: int
+    #: The sample that these are of, and the bytes of all files that it was taken from; None for the whole corpus.
+    sample: Sampling | None = None
+    corpus_bytes: int | None = None
     input_bytes: int
     text_bytes: int
     document_lengths: tuple[int, ...]
@@ -83,6 +86,8 @@ def totals_of(job: Job, counts: Counts) -> Totals:
         rejected=counts.rejected_total,
         rejected_by_reason=counts.rejected,
         documents_with_special_tokens=counts.with_special_tokens,
+        sample=job.spec.sample,
+        corpus_bytes=job.corpus_bytes,
         input_bytes=counts.input_bytes,
         text_bytes=counts.text_bytes,
         document_lengths=counts.lengths,

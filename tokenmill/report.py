@@ -99,6 +99,16 @@ def _rejected(totals: Totals) -> str:
     return f"<table>{_bars(rows)}</table><p>Each one stands in <code>rejected/</code>.</p>"
 
 
+def _taken(job: Job, totals: Totals) -> str:
+    spec, sample = job.spec, totals.sample
+    globs = [f"--include {glob}" for glob in spec.include] + [f"--exclude {glob}" for glob in spec.exclude]
+    if sample is None or not totals.corpus_bytes:
+        return ", ".join(globs) or "all"
+    asked = f"--sample {sample.share:g}" + (f" --limit {sample.limit:,}" if sample.limit else "")
+    found = f"{totals.input_bytes:,} of {totals.corpus_bytes:,} bytes ({totals.input_bytes / totals.corpus_bytes:.2%})"
+    return ", ".join([*globs, f"{found} for {asked} --sample-seed {sample.seed}"])
+
+
 def _identity(job: Job, totals: Totals, engines: Counter[str]) -> str:
     tokenizer = totals.tokenizer
     holding = f"{totals.documents_with_special_tokens:,} documents hold some"
@@ -111,6 +121,7 @@ def _identity(job: Job, totals: Totals, engines: Counter[str]) -> str:
         "batches by engine": ", ".join(f"{engine}: {count:,}" for engine, count in sorted(engines.items())) or "none",
         "shards": f"{totals.format}, {totals.dtype}",
         "sources": ", ".join(job.spec.sources),
+        "taken of them": _taken(job, totals),
         "versions": ", ".join(f"{name} {version}" for name, version in job.versions.items()),
     }
     return "".join(f"<tr><td>{label}</td><td><code>{escape(value)}</code></td></tr>" for label, value in rows.items())

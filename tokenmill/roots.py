@@ -12,6 +12,7 @@ import os
 import re
 from dataclasses import dataclass
 from typing import Self
+from urllib.parse import unquote
 
 from tokenmill.errors import UsageError
 
@@ -22,6 +23,10 @@ SEPARATOR = ","
 LONGEST = 4096
 #: Control characters and halves of surrogate pairs: a line break forges log lines, a NUL ends a path early.
 UNSPEAKABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+#: Schemes whose URLs write a character as %2e too.
+ENCODED = ("https", "http")
+#: A dataset of the hub, up to its revision.
+REVISION = re.compile(r"^(hf://datasets/[^/@]+/[^/@]+)@[^/]+")
 #: An empty part, `.` or `..`, or a backslash, which some take for a slash.
 NOT_PLAIN = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|\\")
 
@@ -54,7 +59,8 @@ class Roots:
 
 
 def _below(url: str, places: tuple[str, ...]) -> bool:
-    return any(f"{url}/".startswith(f"{place.rstrip('/')}/") for place in places)
+    named = (url, REVISION.sub(r"\1", url))  # a root without a revision admits all of a dataset's
+    return any(f"{name}/".startswith(f"{place.rstrip('/')}/") for name in named for place in places)
 
 
 def leads_out(path: str) -> bool:
@@ -74,8 +80,8 @@ def _spelled(url: str) -> str:
         raise UsageError(f"{shown(url)} is no path: it is too long, or holds control characters.")
     scheme, found, path = url.partition("://")
     if found and scheme != "file":
-        # an object store has no links and folds nothing, but a client on the way to it might
-        if NOT_PLAIN.search(path.rstrip("/")):
+        # an object store has no links and folds nothing, but a client on the way to it might; a web server reads %2e as a dot
+        if NOT_PLAIN.search(path.rstrip("/")) or (scheme in ENCODED and NOT_PLAIN.search(unquote(path).rstrip("/"))):
             raise UsageError(f"{shown(url)} is no plain URL: it holds an empty part, `.`, `..` or a backslash.")
         return url.rstrip("/")
     if not found:

@@ -26,6 +26,8 @@ class Settings:
     broker: str | None
     #: Where sources and outputs have to lie (TOKENMILL_ROOTS, comma-separated folders and URLs); without it, anywhere.
     roots: Roots
+    #: Whether sources may be read over http:// from another host (TOKENMILL_PLAIN_HTTP=1): the network between them is safe.
+    plain_http: bool
     #: Folder, or s3:// URL, with the pointers to all submitted jobs, `jobs/<job_id>.json` (TOKENMILL_HOME).
     home: str
     #: Folder where this host keeps tokenizers by sha256 (TOKENMILL_CACHE).
@@ -55,6 +57,7 @@ class Settings:
         return cls(
             broker=checked(broker, plain=plain) if broker else None,
             roots=Roots.named(environment.get(ROOTS, "")),
+            plain_http=_yes("TOKENMILL_PLAIN_HTTP"),
             home=environment.get("TOKENMILL_HOME") or str(Path.home() / ".tokenmill"),
             cache=Path(environment.get("TOKENMILL_CACHE") or Path.home() / ".cache" / "tokenmill"),
             tokenizers=Path(folder) if (folder := environment.get("TOKENMILL_TOKENIZERS")) else None,

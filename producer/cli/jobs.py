@@ -1,5 +1,6 @@
 """Commands that make a job and bring it to its end."""
 
+import os
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,30 +68,27 @@ def submit(
 def plan(
     request: Request,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only look; this command never does more.")] = True,  # noqa: ARG001  # says what happens anyway
+    workers: Workers = 0,
+    estimate: Annotated[bool, typer.Option("--estimate/--no-estimate", help="Encode a little of it to tell the time.")] = True,
     as_json: Json = False,
 ) -> None:
-    """What would be done: batches, bytes, skew. Nothing is written."""
-    from producer import display
-    from producer.prepare import draft, planned
+    """What would be done: batches, bytes, what cannot be cut, about how long it takes. No output is written."""
+    from producer import display, forecast, forecast_page
+    from producer.prepare import draft, engine_for
+    from tokenmill.engines import trusted
+    from tokenmill.settings import Settings
 
-    spec, files, corpus = draft(request)
-    sizes = [batch.bytes for batch in planned(spec, corpus)]
-    mean = sum(sizes) / len(sizes)
-    facts = {
-        "files": len(corpus.files),
-        "bytes": corpus.bytes,
-        "batches": len(sizes),
-        "batch_bytes_mean": round(mean),
-        "batch_bytes_largest": max(sizes),
-        "skew": round(max(sizes) / mean, 3) if mean else 1.0,
-        "passed_over": dict(corpus.passed_over),
-        "tokenizer_sha256": files.ref.sha256,
-        "eos_token": spec.eos_token,
-        "bos_token": spec.bos_token,
-        "format": spec.format,
-        "dtype": spec.dtype,
-    }
-    display.facts(facts, as_json)
+    with display.err.status("planning"):
+        spec, files, corpus = draft(request)
+        job = forecast.forecast(spec, corpus)
+    found = forecast_page.figures(spec, corpus, job, files.ref.sha256)
+    if estimate:
+        with display.err.status("encoding a little of it"):
+            chosen = engine_for(request, spec, files, corpus, job.places)
+            encoder = trusted(files.model, spec, chosen.name, Settings.from_environment().cache)
+            tried = forecast.pilot(spec, encoder, job.places)
+        found["estimate"] = forecast_page.estimate(job, tried, chosen, workers or len(os.sched_getaffinity(0)))
+    forecast_page.show(found, as_json=as_json)
 
 
 @app.command()

@@ -18,7 +18,8 @@ from tests.proxy import Proxy
 from tokenmill import documents, storage
 from tokenmill.errors import BatchError, TransientError, UsageError
 from tokenmill.job import Cut, Span
-from tokenmill.storage.s3 import connection, reader
+from tokenmill.storage import ranged
+from tokenmill.storage.s3 import connection
 from tokenmill.storage.s3.writer import PART
 
 TEXTS = [f"document {number} " + os.urandom(500).hex() for number in range(3000)]
@@ -34,7 +35,7 @@ def proxy(object_server: ObjectServer, prefix: str, point_at: Callable[[int], No
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "PAUSE", 0.01)
+    monkeypatch.setattr(ranged, "PAUSE", 0.01)
     monkeypatch.setattr(connection, "TRIES", 2)
     monkeypatch.setattr(connection, "READ_SECONDS", 1)
 

@@ -1,8 +1,9 @@
 """URLs in, bytes out: the one door to files, for sources and outputs alike.
 
-Comes in: a path, a `file://` URL, or `s3://bucket/key` (other schemes are refused by name). Goes out: bytes, open files,
-listings, errors sorted by `tokenmill.errors`. Always holds: a name either does not exist or holds complete content (law 6).
-S3's library is loaded when the first `s3://` URL is met.
+Comes in: a path, a `file://` URL, `s3://bucket/key`, and for reading `https://host/path` and `hf://datasets/ORG/NAME/path`
+(other schemes are refused by name). Goes out: bytes, open files, listings, errors sorted by `tokenmill.errors`. Always holds: a
+name either does not exist or holds complete content (law 6). A library for far storage is loaded when the first URL of its kind
+is met.
 """
 
 import hashlib
@@ -16,13 +17,14 @@ from numpy.typing import NDArray
 
 from tokenmill.errors import UsageError, from_os_error
 from tokenmill.job import FileDigest
-from tokenmill.storage import local
+from tokenmill.storage import local, read_only
 from tokenmill.storage.contract import FileStatus, Store, Writer
 
 __all__ = [
     "FileStatus",
     "Writer",
     "absolute",
+    "check_writable",
     "claim",
     "delete",
     "digest",
@@ -32,11 +34,13 @@ __all__ = [
     "find_each",
     "is_folder",
     "is_local",
+    "is_writable",
     "join",
     "mapped",
     "matching",
     "names",
     "open_input",
+    "pinned",
     "put",
     "read",
     "scratch",
@@ -45,6 +49,9 @@ __all__ = [
     "walk",
     "writer",
 ]
+
+#: Schemes of storage that is only read.
+READ_ONLY = ("https", "http", "hf")
 
 
 def _store(url: str) -> Store:
@@ -56,7 +63,15 @@ def _store(url: str) -> Store:
         from tokenmill.storage import s3
 
         return s3
-    raise UsageError(f"{url}: {scheme}:// is not served. Give a path that every worker sees, or an s3:// URL.")
+    if scheme == "hf":
+        from tokenmill.storage import hub
+
+        return hub
+    if scheme in READ_ONLY:
+        from tokenmill.storage import web
+
+        return web
+    raise UsageError(f"{url}: {scheme}:// is not served. Give a path that every worker sees, or a URL: s3://, https://, hf://.")
 
 
 def is_local(url: str) -> bool:
@@ -64,9 +79,25 @@ def is_local(url: str) -> bool:
     return _store(url) is local
 
 
+def is_writable(url: str) -> bool:
+    """Whether something can be written where a URL lies, by its kind alone; nobody is asked."""
+    return url.partition("://")[0] not in READ_ONLY
+
+
+def check_writable(url: str) -> None:
+    """Raise UsageError if nothing can be written where a URL lies."""
+    if not is_writable(url):
+        read_only.refuse(absolute(url))
+
+
 def absolute(url: str) -> str:
     """The one form of a URL: a path from the root, or a URL without a slash at its end."""
     return _store(url).absolute(url)
+
+
+def pinned(url: str) -> str:
+    """The URL of what a URL names now: in a dataset of the hub at its commit, elsewhere itself."""
+    return _store(url).pinned(url)
 
 
 def join(base: str, *parts: str) -> str:

@@ -23,6 +23,8 @@ class FileStatus:
     size: int
     #: Changes when the content may have changed: modification time in nanoseconds, or the ETag in an object store.
     mark: str
+    #: Whether any stretch of it can be had; where not, it is read from its start.
+    ranged: bool = True
 
 
 class Writer(Protocol):
@@ -50,6 +52,7 @@ class Store(Protocol):
     """One kind of storage. What each function means stands in `tokenmill.storage`."""
 
     def absolute(self, url: str) -> str: ...
+    def pinned(self, url: str) -> str: ...
     def status(self, url: str) -> FileStatus | None: ...
     def is_folder(self, url: str) -> bool: ...
     def each_name(self, url: str) -> Iterator[str]: ...

@@ -32,6 +32,10 @@ def absolute(url: str) -> str:
     return os.path.abspath(os.path.expanduser(url.removeprefix("file://")))
 
 
+def pinned(url: str) -> str:
+    return url  # nothing here has versions to choose from
+
+
 def status(url: str) -> FileStatus | None:
     try:
         found = os.stat(absolute(url))

@@ -5,31 +5,23 @@ Comes in: `s3://bucket/key`. Goes out: what `tokenmill.storage` promises. Always
 standard AWS environment.
 """
 
-import glob
-import io
-import re
 import secrets
-import shutil
-import tempfile
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
 from typing import Any, BinaryIO
 
 import numpy as np
 from botocore.exceptions import ClientError
 from numpy.typing import NDArray
 
-from tokenmill.errors import BatchError, from_os_error
+from tokenmill.errors import BatchError
+from tokenmill.storage import remote
 from tokenmill.storage.contract import FileStatus
+from tokenmill.storage.ranged import opened
 from tokenmill.storage.s3.connection import CUT, client, code_of, place, sorted_errors
-from tokenmill.storage.s3.reader import PIECE, ObjectReader
+from tokenmill.storage.s3.reader import ObjectVersion
 from tokenmill.storage.s3.writer import ObjectWriter
 
-#: Small objects fetched at the same time: one request after the other would spend nearly all its time waiting.
-AT_ONCE = 16
 #: Who may not see or end unfinished uploads leaves them to the bucket's own rules; that is no reason not to seal a job.
 NOT_OURS = frozenset({"AccessDenied", "MethodNotAllowed", "NoSuchUpload", "NotImplemented"})
 #: Names, in an object's metadata, the one who claimed it.
@@ -39,6 +31,10 @@ CLAIMANT = "tokenmill-claimant"
 def absolute(url: str) -> str:
     place(url)
     return url.rstrip("/")
+
+
+def pinned(url: str) -> str:
+    return url  # nothing here has versions to choose from
 
 
 def status(url: str) -> FileStatus | None:
@@ -73,28 +69,15 @@ def each_name(url: str) -> Iterator[str]:
 def walk(url: str) -> Iterator[tuple[str, FileStatus]]:
     bucket, prefix = _folder(url)
     for key, found in _below(bucket, prefix):
-        if not any(name.startswith(".") for name in key[len(prefix) :].split("/")):
+        if not remote.hidden(key[len(prefix) :]):
             yield f"s3://{bucket}/{key}", found
 
 
 def matching(pattern: str) -> Iterator[tuple[str, FileStatus]]:
     bucket, wanted = place(pattern)
-    magic = re.search(r"[*?[]", wanted)
-    fixed = wanted[: magic.start()] if magic else wanted
-    for key, found in _below(bucket, fixed):
-        if _matches(key.split("/"), wanted.split("/")):
+    for key, found in _below(bucket, remote.fixed_part(wanted)):
+        if remote.matches(key, wanted):
             yield f"s3://{bucket}/{key}", found
-
-
-def _matches(names: list[str], patterns: list[str]) -> bool:
-    """Whether a path fits a glob, name by name, as Python's `glob` has it."""
-    if not patterns or not names:
-        return not names and all(pattern == "**" for pattern in patterns)
-    pattern, name = patterns[0], names[0]
-    hidden = name.startswith(".") and not pattern.startswith(".") and glob.has_magic(pattern)
-    if pattern == "**":
-        return _matches(names, patterns[1:]) or (not hidden and _matches(names[1:], patterns))
-    return not hidden and fnmatchcase(name, pattern) and _matches(names[1:], patterns[1:])
 
 
 def _below(bucket: str, prefix: str) -> Iterator[tuple[str, FileStatus]]:
@@ -114,7 +97,7 @@ def _folder(url: str) -> tuple[str, str]:
 
 @contextmanager
 def open_input(url: str, start: int = 0) -> Iterator[BinaryIO]:
-    with io.BufferedReader(ObjectReader(url, start), PIECE) as file:
+    with opened(ObjectVersion(url), start) as file:
         yield file
 
 
@@ -140,29 +123,11 @@ def find(url: str) -> bytes | None:
 
 
 def find_each(urls: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
-    pool = ThreadPoolExecutor(AT_ONCE, "find")
-    under_way: deque[tuple[str, Future[bytes | None]]] = deque()
-    try:
-        for url in urls:
-            under_way.append((url, pool.submit(find, url)))
-            if len(under_way) > 2 * AT_ONCE:
-                first, found = under_way.popleft()
-                yield first, found.result()
-        for url, found in under_way:
-            yield url, found.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    return remote.find_each(find, urls)
 
 
 def mapped(url: str, dtype: np.dtype[Any]) -> NDArray[Any]:
-    with open_input(url) as source:
-        try:
-            with tempfile.TemporaryFile() as copy:  # nameless: the last reference to the array frees the space
-                shutil.copyfileobj(source, copy, PIECE)
-                copy.flush()
-                return np.memmap(copy, dtype=dtype, mode="r")
-        except OSError as error:
-            raise from_os_error(error, f"copying {url} to {tempfile.gettempdir()}") from error
+    return remote.mapped(open_input(url), url, dtype)
 
 
 def writer(url: str) -> ObjectWriter:
