@@ -24,7 +24,7 @@ from tokenmill import __version__, documents, storage, tokenizers
 from tokenmill import plan as plan_file
 from tokenmill.engines import choose
 from tokenmill.errors import BatchError, UsageError
-from tokenmill.job import Batch, Device, EngineChoice, FileDigest, Job, JobSpec, SpecialTokens
+from tokenmill.job import Batch, Device, EngineChoice, FileDigest, Job, JobSpec, OverLength, SpecialTokens
 from tokenmill.ledger import Ledger
 from tokenmill.settings import Settings
 from tokenmill.shards import dtype_for
@@ -82,12 +82,17 @@ def draft(request: Request) -> tuple[JobSpec, tokenizers.TokenizerFiles, Corpus]
         raise UsageError(f"--dtype uint16: {files.name} has {size:,} ids, too many for 16 bits. Give auto or int32.")
     if request.text_field == request.id_field:
         raise UsageError("--id-field names the text field. Name another field or leave it out.")
+    _check_lengths(request, ends=(eos is not None) + (bos is not None))
     spec = JobSpec(
         sources=sources,
         tokenizer=request.tokenizer,
         eos_token=eos,
         bos_token=bos,
         special_tokens=SpecialTokens(request.special_tokens),
+        max_tokens=request.max_tokens,
+        over_length=OverLength(request.over_length),
+        stride=request.stride,
+        shuffle=request.shuffle,
         dtype=fitting if request.dtype == "auto" else request.dtype,
         text_field=request.text_field,
         id_field=request.id_field,
@@ -96,6 +101,24 @@ def draft(request: Request) -> tuple[JobSpec, tokenizers.TokenizerFiles, Corpus]
         max_document_bytes=request.max_document_bytes,
     )
     return spec, files, corpus
+
+
+def _check_lengths(request: Request, ends: int) -> None:
+    """Raise UsageError if the length options make no rule.
+
+    Args:
+        ends: tokens of a document that are BOS or EOS.
+    """
+    limit, rule = request.max_tokens, request.over_length
+    if limit is None and rule != "keep":
+        raise UsageError(f"--over-length {rule}: over what? Give --max-tokens.")
+    if limit is not None and rule == "keep":
+        raise UsageError(f"--max-tokens {limit} does nothing by itself. Give --over-length truncate, split or drop too.")
+    if request.stride and rule != "split":
+        raise UsageError("--stride is for pieces that overlap. Give --over-length split too, or leave it out.")
+    if limit is not None and limit - ends - request.stride < 1:
+        taken = " and ".join(["BOS and EOS"] * bool(ends) + ["--stride"] * bool(request.stride))
+        raise UsageError(f"--max-tokens {limit} leaves no room for text beside {taken}. Give more.")
 
 
 def _from_hub_before(request: Request) -> tokenizers.TokenizerFiles | None:

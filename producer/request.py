@@ -16,6 +16,10 @@ class Request:
     eos_token: str | bool | None = None
     bos_token: str | bool | None = None
     special_tokens: Literal["text", "parse", "reject"] = "text"
+    max_tokens: int | None = None
+    over_length: Literal["keep", "truncate", "split", "drop"] = "keep"
+    stride: int = 0
+    shuffle: int | None = None
     dtype: Literal["auto", "uint16", "int32"] = "auto"
     text_field: str = "text"
     id_field: str | None = None
