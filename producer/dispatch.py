@@ -187,7 +187,7 @@ class Dispatcher:
             if parked.stops_job:
                 raise JobError(f"batch {parked.index:06d} stopped the job: {parked.reason}")
         counts = self._tally.counts
-        seen = counts.documents + counts.rejected_total
+        seen = counts.documents_read
         # until the end, what the rest may hold is estimated: a job stops early only if it would even if the rest were clean
         ended = self._tally.committed == self._job.batches
         share = 1.0 if ended or not counts.input_bytes else counts.input_bytes / self._job.source_bytes

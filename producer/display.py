@@ -116,6 +116,8 @@ def sealed(totals: Totals, shards: int, output: str, seconds: float | None, disa
     table.add_row("tokens", f"{totals.tokens:,}")
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in totals.rejected_by_reason.items())
     table.add_row("rejected", f"{totals.rejected:,}" + (f"  ({reasons})" if reasons else ""))
+    if cut := totals.cut():
+        table.add_row("length", cut)
     if totals.documents_with_special_tokens:
         what = {"text": "kept as text", "parse": "parsed", "reject": "rejected"}[totals.special_tokens.value]
         table.add_row("special", f"{totals.documents_with_special_tokens:,} documents hold a special token's string, {what}")

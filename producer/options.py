@@ -69,6 +69,22 @@ def request(
             help="A special token's string in a document: keep it as text, parse it, or reject the document.",
         ),
     ] = "text",
+    max_tokens: Annotated[
+        int | None, _option("--max-tokens", panel=IDS, help="Most tokens of a document, BOS and EOS included.", min=1)
+    ] = None,
+    over_length: Annotated[
+        Literal["keep", "truncate", "split", "drop"],
+        _option("--over-length", panel=IDS, help="A document with more: cut it off, cut it up, or leave it out, counted."),
+    ] = "keep",
+    stride: Annotated[
+        int, _option("--stride", panel=IDS, help="With split: tokens a piece shares with the one before.", min=0)
+    ] = 0,
+    shuffle: Annotated[
+        int | None,
+        _option(
+            "--shuffle", panel=IDS, help="Seed: put all documents into an order that depends on it alone.", min=0, max=2**64 - 1
+        ),
+    ] = None,
     dtype: Annotated[
         DtypeChoice,
         _option(
@@ -170,6 +186,10 @@ def request(
         eos_token=_end("eos", eos_token, no_eos_token),
         bos_token=_end("bos", bos_token, no_bos_token),
         special_tokens=special_tokens,
+        max_tokens=max_tokens,
+        over_length=over_length,
+        stride=stride,
+        shuffle=shuffle,
         dtype=dtype,
         format=format,
         text_field=text_field or "text",

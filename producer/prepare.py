@@ -27,7 +27,7 @@ from tokenmill import __version__, documents, storage, tokenizers
 from tokenmill import plan as plan_file
 from tokenmill.engines import choose
 from tokenmill.errors import BatchError, UsageError
-from tokenmill.job import Batch, Device, EngineChoice, FileDigest, Job, JobSpec, Sampling, SpecialTokens
+from tokenmill.job import Batch, Device, EngineChoice, FileDigest, Job, JobSpec, OverLength, Sampling, SpecialTokens
 from tokenmill.ledger import Ledger
 from tokenmill.settings import Settings
 from tokenmill.shards import FORMATS
@@ -87,6 +87,7 @@ def draft(request: Request) -> tuple[JobSpec, tokenizers.TokenizerFiles, Corpus]
     )
     if request.text_field == request.id_field and request.text_template is None:
         raise UsageError("--id-field names the text field. Name another field or leave it out.")
+    _check_lengths(request, ends=(eos is not None) + (bos is not None))
     sample = _sampling(request)
     bytes_read = corpus.bytes if sample is None else min(round(corpus.bytes * sample.share), sample.limit or corpus.bytes)
     spec = JobSpec(
@@ -100,6 +101,10 @@ def draft(request: Request) -> tuple[JobSpec, tokenizers.TokenizerFiles, Corpus]
         special_tokens=SpecialTokens(request.special_tokens),
         dtype=dtype,
         format=request.format,
+        max_tokens=request.max_tokens,
+        over_length=OverLength(request.over_length),
+        stride=request.stride,
+        shuffle=request.shuffle,
         text_field=request.text_field,
         text_template=request.text_template,
         id_field=request.id_field,
@@ -117,6 +122,27 @@ def _sampling(request: Request) -> Sampling | None:
     if request.sample == 1 and request.limit is None:
         return None
     return Sampling(share=request.sample, limit=request.limit, seed=request.sample_seed)
+
+
+def _check_lengths(request: Request, ends: int) -> None:
+    """Raise UsageError if the length options make no rule.
+
+    Args:
+        ends: tokens of a document that are BOS or EOS.
+    """
+    limit, rule = request.max_tokens, request.over_length
+    if limit is None and rule != "keep":
+        raise UsageError(f"--over-length {rule}: over what? Give --max-tokens.")
+    if limit is not None and rule == "keep":
+        raise UsageError(f"--max-tokens {limit} does nothing by itself. Give --over-length truncate, split or drop too.")
+    if request.stride and rule != "split":
+        raise UsageError("--stride is for pieces that overlap. Give --over-length split too, or leave it out.")
+    if limit is not None and limit - ends - request.stride < 1:
+        taken = " and ".join(["BOS and EOS"] * bool(ends) + ["--stride"] * bool(request.stride))
+        raise UsageError(f"--max-tokens {limit} leaves no room for text beside {taken}. Give more.")
+    if request.metadata and (request.shuffle is not None or rule == "split"):
+        what = "--over-length split" if request.shuffle is None else "--shuffle"
+        raise UsageError(f"--metadata has a row for each document as it was read, which {what} changes. Leave one of them out.")
 
 
 def _from_hub_before(request: Request) -> tokenizers.TokenizerFiles | None:

@@ -26,6 +26,10 @@ class Request:
     special_tokens: Literal["text", "parse", "reject"] = "text"
     dtype: DtypeChoice = "auto"
     format: FormatName = "megatron"
+    max_tokens: int | None = None
+    over_length: Literal["keep", "truncate", "split", "drop"] = "keep"
+    stride: int = 0
+    shuffle: int | None = None
     text_field: str = "text"
     text_template: str | None = None
     id_field: str | None = None

@@ -96,6 +96,14 @@ class Column:
             for index in part.kept.tolist():
                 yield number, index, Place(part.found.file, int(part.found.positions[index]), alone=True)
 
+    def dropped(self, rows: NDArray[np.bool_], reason: Reason) -> "Column":
+        """The same with some of the documents refused, given by a mask over `text`."""
+        ends = np.cumsum([len(part.kept) for part in self.parts])
+        numbers = np.flatnonzero(rows)
+        parts = np.searchsorted(ends, numbers, side="right")
+        places = zip(parts.tolist(), numbers.tolist(), strict=True)
+        return self.without({(p, int(self.parts[p].kept[row - ends[p]])): reason for p, row in places})
+
     def without(self, refused: Mapping[tuple[int, int], Reason]) -> "Column":
         """The same with more documents refused, given as `documents` names them."""
         parts = (

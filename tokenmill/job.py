@@ -50,6 +50,15 @@ class SpecialTokens(StrEnum):
     REJECT = "reject"
 
 
+class OverLength(StrEnum):
+    """What becomes of a document with more tokens than `max_tokens`."""
+
+    KEEP = "keep"
+    TRUNCATE = "truncate"
+    SPLIT = "split"
+    DROP = "drop"
+
+
 class Device(StrEnum):
     """Which workers do a job. It decides no byte of it."""
 
@@ -88,6 +97,13 @@ class JobSpec(Record):
     #: Token put before each document; None for none.
     bos_token: str | None
     special_tokens: SpecialTokens = SpecialTokens.TEXT
+    #: A document may have this many tokens, BOS and EOS included; None for any number.
+    max_tokens: int | None = Field(default=None, gt=0)
+    over_length: OverLength = OverLength.KEEP
+    #: Tokens of text that a piece of a split document shares with the one before.
+    stride: int = Field(default=0, ge=0)
+    #: Seed of the documents' order; None leaves them in that of the sources.
+    shuffle: int | None = Field(default=None, ge=0, lt=1 << 64)
     dtype: Dtype
     format: FormatName = "megatron"
     #: Field or column that holds a document's text, by its name or by a path (`data.text`).
@@ -218,9 +234,17 @@ class Batch:
 class Counts(Record):
     """What became of the documents; sums over batches close (law 4)."""
 
-    #: Documents whose ids stand in a shard.
+    #: Documents in the shard; each piece of a split one is a document there.
     documents: int = 0
     tokens: int = 0
+    #: Documents that were cut off at `max_tokens`; that were cut up, and what those became.
+    documents_truncated: int = 0
+    documents_split: int = 0
+    pieces: int = 0
+    #: Tokens that were encoded and stand in no shard.
+    tokens_dropped: int = 0
+    #: Tokens that pieces have beyond those of the document they were cut from: overlap, BOS, EOS.
+    tokens_added: int = 0
     #: Documents in `rejected/`, by reason.
     rejected: dict[str, int] = {}
     #: Encoded documents that contain a special token's string.
@@ -238,8 +262,18 @@ class Counts(Record):
 
     @property
     def damaged(self) -> int:
-        """Rejected documents that held something: all but the empty ones."""
-        return self.rejected_total - self.rejected.get("empty", 0)
+        """Rejected documents that nobody asked to leave out: all but the empty and the dropped ones."""
+        return self.rejected_total - self.rejected.get("empty", 0) - self.rejected.get("too_many_tokens", 0)
+
+    @property
+    def documents_read(self) -> int:
+        """Documents of the sources: each is in the shard, whole, truncated or in pieces, or it is rejected."""
+        return self.documents - self.pieces + self.documents_split + self.rejected_total
+
+    @property
+    def tokens_encoded(self) -> int:
+        """Tokens before the length policy."""
+        return self.tokens + self.tokens_dropped - self.tokens_added
 
     def __add__(self, other: "Counts") -> "Counts":
         reasons = sorted(self.rejected.keys() | other.rejected.keys())
@@ -248,6 +282,11 @@ class Counts(Record):
         return Counts(
             documents=self.documents + other.documents,
             tokens=self.tokens + other.tokens,
+            documents_truncated=self.documents_truncated + other.documents_truncated,
+            documents_split=self.documents_split + other.documents_split,
+            pieces=self.pieces + other.pieces,
+            tokens_dropped=self.tokens_dropped + other.tokens_dropped,
+            tokens_added=self.tokens_added + other.tokens_added,
             rejected={reason: self.rejected.get(reason, 0) + other.rejected.get(reason, 0) for reason in reasons},
             with_special_tokens=self.with_special_tokens + other.with_special_tokens,
             input_bytes=self.input_bytes + other.input_bytes,

@@ -8,7 +8,18 @@ determines stands in it (law 2).
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, Literal, Self
 
-from tokenmill.job import VERSION, Counts, Job, OutputFile, Record, Sampling, ShardEntry, SpecialTokens, TokenizerRef
+from tokenmill.job import (
+    VERSION,
+    Counts,
+    Job,
+    OutputFile,
+    OverLength,
+    Record,
+    Sampling,
+    ShardEntry,
+    SpecialTokens,
+    TokenizerRef,
+)
 
 #: Where the totals end and the table begins. No string of a JSON file can hold it, since a line break in one is escaped.
 TABLE = b',\n  "shards": ['
@@ -59,8 +70,31 @@ class Totals(Record):
     input_bytes: int
     text_bytes: int
     document_lengths: tuple[int, ...]
+    max_tokens: int | None = None
+    over_length: OverLength = OverLength.KEEP
+    documents_truncated: int = 0
+    documents_split: int = 0
+    pieces: int = 0
+    tokens_dropped: int = 0
+    tokens_added: int = 0
+    #: Seed of the documents' order; None for that of the sources.
+    shuffle: int | None = None
     #: What the format keeps for all shards together, such as `shards/index.json`.
     folder_files: tuple[OutputFile, ...] = ()
+
+    def cut(self) -> str:
+        """One line for people on what the length policy did; nothing where there is none."""
+        if self.max_tokens is None:
+            return ""
+        dropped = f"{self.tokens_dropped:,} tokens dropped"
+        pieces = f"{self.pieces:,}, {self.tokens_added:,} tokens added"
+        said = {
+            OverLength.KEEP: "",
+            OverLength.TRUNCATE: f"{self.documents_truncated:,} documents truncated, {dropped}",
+            OverLength.SPLIT: f"{self.documents_split:,} documents split into {pieces}",
+            OverLength.DROP: f"{self.rejected_by_reason.get('too_many_tokens', 0):,} documents with {dropped}",
+        }
+        return f"at most {self.max_tokens:,} tokens: {said[self.over_length]}"
 
 
 class Manifest(Totals):
@@ -91,6 +125,14 @@ def totals_of(job: Job, counts: Counts) -> Totals:
         input_bytes=counts.input_bytes,
         text_bytes=counts.text_bytes,
         document_lengths=counts.lengths,
+        max_tokens=job.spec.max_tokens,
+        over_length=job.spec.over_length,
+        documents_truncated=counts.documents_truncated,
+        documents_split=counts.documents_split,
+        pieces=counts.pieces,
+        tokens_dropped=counts.tokens_dropped,
+        tokens_added=counts.tokens_added,
+        shuffle=job.spec.shuffle,
     )
 
 

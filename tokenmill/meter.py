@@ -26,6 +26,8 @@ class Meter:
     tokens: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     with_special_tokens: int = 0
+    #: What the length policy did, by the names of `Counts`.
+    cuts: Counter[str] = field(default_factory=Counter)
     #: Source bytes passed.
     input_bytes: int = 0
     text_bytes: int = 0
@@ -63,6 +65,7 @@ class Meter:
         return Counts(
             documents=self.documents,
             tokens=self.tokens,
+            **self.cuts,
             rejected=dict(sorted(self.rejected.items())),
             with_special_tokens=self.with_special_tokens,
             input_bytes=self.input_bytes,

@@ -23,10 +23,12 @@ from tokenmill.engines import Divergence, Encoder, SpotCheck, Tokens, joined
 from tokenmill.errors import TokenmillError
 from tokenmill.job import Batch, DisabledEngine, FileDigest, Job, Run, ShardEntry
 from tokenmill.ledger import Ledger
+from tokenmill.lengths import LengthPolicy
 from tokenmill.meter import Meter
 from tokenmill.poison import Deaths, Place
 from tokenmill.prefetch import prefetched
-from tokenmill.shards import WRITERS
+from tokenmill.shards import WRITERS, ShardWriter
+from tokenmill.shuffle import ShuffledWriter
 
 
 class Watch(Protocol):
@@ -99,11 +101,12 @@ def _write_files(
 ) -> tuple[FileDigest, ...]:
     """Write shard and rejected records of a batch under their final names."""
     check = SpotCheck(encoder, job.check_every)
+    policy = LengthPolicy(job.spec, job.bos_id, job.eos_id)
     columns = gathered(_read(job, batch, meter), job.spec.special_tokens, encoder)
     if not watch.deaths:  # after a death one thing at a time is done, so that the next one can be laid to the right place
         columns = prefetched(columns)
     with (
-        WRITERS[job.spec.format](ledger.output, batch.index, job.spec.dtype) as writer,
+        _writer(job, batch, ledger.output) as writer,
         RejectedFile(ledger.output, batch.index) as rejected,
         MetadataFile(ledger.output, batch.index, job.spec) as metadata,
         closing(columns),
@@ -114,16 +117,20 @@ def _write_files(
                 column, tokens = _encode(column, encoder, watch, meter)
             with meter.timed("check"):
                 check(column.text, column.holds_special, tokens)
-            with meter.timed("write"):
+            with meter.timed("write"):  # the check was of what the engine said; what becomes of it is no engine's affair
+                fitted = policy(tokens)
+                if fitted.dropped is not None:
+                    column = column.dropped(fitted.dropped, Reason.TOO_MANY_TOKENS)
                 rejected.append(column.rejected)
                 for part in column.parts:
                     metadata.append(part.found, part.kept)
-                writer.append(tokens.ids, tokens.lengths)
+                writer.append(fitted.tokens.ids, fitted.tokens.lengths)
             meter.rejected.update(rejection.reason.value for rejection in column.rejected)
             meter.with_special_tokens += int(column.holds_special.sum())
             meter.text_bytes += int(pc.sum(pc.binary_length(column.text)).as_py() or 0)
             meter.input_bytes, meter.checked = column.consumed, check.checked
-            meter.count(tokens.lengths)
+            meter.count(fitted.tokens.lengths)
+            meter.cuts.update(fitted.counts)
             if watch.deaths:
                 watch.at(None)
         watch.at(None)
@@ -131,6 +138,12 @@ def _write_files(
             check_unchanged(span)
         with meter.timed("commit"):
             return (*writer.publish(), *rejected.publish(), *metadata.publish())
+
+
+def _writer(job: Job, batch: Batch, output: str) -> ShardWriter:
+    """What takes the documents of a batch, in source order."""
+    writer, seed = WRITERS[job.spec.format](output, batch.index, job.spec.dtype), job.spec.shuffle
+    return writer if seed is None else ShuffledWriter(writer, output, seed, batch.index)
 
 
 def _encode(column: Column, encoder: Encoder, watch: Watch, meter: Meter) -> tuple[Column, Tokens]:

@@ -17,8 +17,10 @@ from tokenmill.engines import Encoder
 from tokenmill.errors import TokenmillError
 from tokenmill.job import Job
 from tokenmill.ledger import Ledger
+from tokenmill.lengths import LengthPolicy
 from tokenmill.manifest import Manifest, Shard
 from tokenmill.reader import TokenDataset
+from tokenmill.shuffle import order
 from tokenmill.tokenizers import Model
 
 #: Shards of a sample, spread evenly over the job; of each, this many documents from its beginning are encoded again.
@@ -135,6 +137,9 @@ def _compare(
 ) -> Iterator[str]:
     """Read a batch's documents again, all or the first `limit`, and compare their ids with the shard's."""
     batch, output = ledger.batch(shard.index), ledger.output
+    policy = LengthPolicy(job.spec, job.bos_id, job.eos_id)
+    seed, count = job.spec.shuffle, shard.documents
+    stands = np.arange(count) if seed is None else np.argsort(order(seed, shard.index, count))
     reader, next_document = dataset.shard(dataset.manifest.shards.index(shard)), 0
     given_up = {(r.file, r.position): r.reason for r in rejections(output, shard.index) if r.reason in GIVEN_UP}
     for span in batch.spans:
@@ -143,18 +148,18 @@ def _compare(
             refused = {i: given_up[found.file, position] for i, position in places if (found.file, position) in given_up}
             screened = screen(found, job.spec.special_tokens, encoder).without(refused)
             text, holds_special = screened.text, screened.holds_special
-            wanted = len(text) if limit is None else min(len(text), limit - next_document)
-            tokens = encoder.encode(text[:wanted], holds_special[:wanted])
+            wanted = len(text) if limit is None else min(len(text), max(0, limit - next_document))
+            tokens = policy(encoder.encode(text[:wanted], holds_special[:wanted])).tokens
             for index in range(len(tokens)):
                 if next_document >= len(reader):
                     yield f"shard {shard.index:06d}: the sources hold more documents than the shard; they have changed"
                     return
-                if not np.array_equal(reader[next_document], tokens.document(index)):
-                    yield f"shard {shard.index:06d}: the ids of document {next_document} are not the reference's"
+                if not np.array_equal(reader[int(stands[next_document])], tokens.document(index)):
+                    yield f"shard {shard.index:06d}: the ids of document {stands[next_document]} are not the reference's"
                     return
                 next_document += 1
                 verdict.compared += 1
-            if next_document == limit:
+            if limit is not None and next_document >= limit:
                 return
     if next_document < shard.documents:
         held = f"the sources hold {next_document} documents, the shard {shard.documents}"

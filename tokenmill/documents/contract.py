@@ -36,6 +36,8 @@ class Reason(StrEnum):
     EMPTY = "empty"
     TOO_LONG = "too_long"
     SPECIAL_TOKEN = "special_token"
+    #: Dropped by the job's own length policy, see `tokenmill.lengths`.
+    TOO_MANY_TOKENS = "too_many_tokens"
     #: Given up, see `tokenmill.poison`: workers died over it …
     KILLED_WORKER = "killed_worker"
     OUT_OF_MEMORY = "out_of_memory"

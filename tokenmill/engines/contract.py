@@ -76,6 +76,24 @@ def from_lengths(ids: NDArray[np.uint32], lengths: NDArray[np.int64]) -> Tokens:
     return Tokens(ids, offsets)
 
 
+def with_ends(tokens: Tokens, bos: int | None, eos: int | None) -> Tokens:
+    """The documents with a token before and after each; None for none."""
+    before, after = int(bos is not None), int(eos is not None)
+    if not before and not after:
+        return tokens
+    lengths = tokens.lengths + before + after
+    result = from_lengths(np.empty(int(lengths.sum()), np.uint32), lengths)
+    body = np.ones(len(result.ids), dtype=np.bool_)
+    if bos is not None:
+        result.ids[result.offsets[:-1]] = bos
+        body[result.offsets[:-1]] = False
+    if eos is not None:
+        result.ids[result.offsets[1:] - 1] = eos
+        body[result.offsets[1:] - 1] = False
+    result.ids[body] = tokens.ids
+    return result
+
+
 def joined(parts: Sequence[Tokens]) -> Tokens:
     """Several documents' or columns' tokens end to end."""
     ids = np.concatenate([np.empty(0, np.uint32), *(part.ids for part in parts)])

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tokenmill.engines.contract import Engine, Tokens, from_lengths
+from tokenmill.engines.contract import Engine, Tokens, from_lengths, with_ends
 from tokenmill.engines.reference import ReferenceEngine
 from tokenmill.engines.registry import REFERENCE, engine_type, engine_version
 from tokenmill.job import JobSpec, SpecialTokens
@@ -67,7 +67,7 @@ class Encoder:
         """
         if not len(text):
             return Tokens(np.empty(0, np.uint32), np.zeros(1, np.int64))
-        tokens = self._with_ends(self._bare(text, holds_special))
+        tokens = with_ends(self._bare(text, holds_special), self._bos, self._eos)
         if resident_bytes() > self._most:
             self._forget()
         return tokens
@@ -96,22 +96,6 @@ class Encoder:
             return fast
         exact = self.reference._engine.encode(text.filter(pa.array(delicate)))
         return _interleave(fast, exact, delicate)
-
-    def _with_ends(self, tokens: Tokens) -> Tokens:
-        before, after = int(self._bos is not None), int(self._eos is not None)
-        if not before and not after:
-            return tokens
-        lengths = tokens.lengths + before + after
-        result = from_lengths(np.empty(int(lengths.sum()), np.uint32), lengths)
-        body = np.ones(len(result.ids), dtype=np.bool_)
-        if self._bos is not None:
-            result.ids[result.offsets[:-1]] = self._bos
-            body[result.offsets[:-1]] = False
-        if self._eos is not None:
-            result.ids[result.offsets[1:] - 1] = self._eos
-            body[result.offsets[1:] - 1] = False
-        result.ids[body] = tokens.ids
-        return result
 
 
 def _interleave(first: Tokens, second: Tokens, takes_second: NDArray[np.bool_]) -> Tokens:
