@@ -11,7 +11,7 @@ import numpy as np
 from tokenmill import storage
 from tokenmill.job import Counts, SpecialTokens, TokenizerRef
 from tokenmill.manifest import Manifest, Shard
-from tokenmill.shards import WRITERS
+from tokenmill.shards import FORMATS
 
 #: Of Qwen3; ids of more than 16 bits, as most vocabularies have them now.
 VOCABULARY = 151_669
@@ -37,7 +37,7 @@ def _seal(output: str, ids: np.ndarray, lengths: np.ndarray) -> None:
     rows, start = [], 0
     for index, part in enumerate(np.array_split(lengths, SHARDS)):
         stop = start + int(part.sum())
-        with WRITERS["megatron"](output, index, "int32") as writer:
+        with FORMATS["megatron"].writer(output, index, "int32") as writer:
             writer.append(ids[start:stop].view(np.uint32), part)
             rows.append(Shard(index=index, files=writer.publish(), tokens=stop - start, documents=len(part), rejected=0))
         start = stop

@@ -29,7 +29,7 @@ from tokenmill import documents
 from tokenmill.engines import Encoder, SpotCheck, certificates
 from tokenmill.job import Cut, JobSpec, Span
 from tokenmill.settings import Settings
-from tokenmill.shards import WRITERS
+from tokenmill.shards import FORMATS
 from tokenmill.tokenizers import Model
 
 
@@ -49,7 +49,7 @@ class Clock:
 def one_round(span: Span, spec: JobSpec, encoder: Encoder, check: SpotCheck, output: str, clock: Clock) -> int:
     """Do one file as the pipeline does; returns the bytes of its text."""
     size, bare = 0, list[pa.LargeStringArray]()
-    with WRITERS[spec.format](output, 0, spec.dtype) as writer:
+    with FORMATS[spec.format].writer(output, 0, spec.dtype) as writer:
         read = documents.read(span, spec)
         while True:
             with clock("reading: file, JSON, Arrow"):

@@ -7,7 +7,7 @@ import numpy as np
 from tokenmill import storage
 from tokenmill.job import Counts, SpecialTokens, TokenizerRef
 from tokenmill.manifest import Manifest, Shard
-from tokenmill.shards import WRITERS
+from tokenmill.shards import FORMATS
 
 #: A job's documents, shard by shard.
 Documents = Sequence[Sequence[Sequence[int]]]
@@ -27,7 +27,7 @@ def seal(
     rows = []
     for index, documents in enumerate(shards):
         ids = np.array([token for document in documents for token in document], np.uint32)
-        with WRITERS[format](output, index, dtype) as writer:
+        with FORMATS[format].writer(output, index, dtype) as writer:
             writer.append(ids, np.array([len(document) for document in documents], np.int64))
             files = writer.publish()
         if mask:

@@ -83,7 +83,7 @@ def _tokenizer(old: Ledger, job: Job) -> dict[str, bytes]:
 
 def _shard(old: Ledger, new: Ledger, manifest: Manifest, job: Job, shard: Shard) -> ShardEntry:
     """Convert one shard; returns the entry that commits it."""
-    entry, source, target = old.entry(shard.index), FORMATS[manifest.format], FORMATS[job.spec.format]  # type: ignore[index]
+    entry, source, target = old.entry(shard.index), FORMATS[manifest.format], FORMATS[job.spec.format]
     if entry is None or entry.files != shard.files:
         raise _changed(old, f"entries/{shard.index:06d}.json")
     own = [file for file in shard.files if source.owns(file.path)]

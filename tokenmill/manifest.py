@@ -8,6 +8,7 @@ determines stands in it (law 2).
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, Literal, Self
 
+from tokenmill.choices import Dtype, FormatName
 from tokenmill.job import (
     VERSION,
     Counts,
@@ -52,8 +53,8 @@ class Totals(Record):
     version: Literal[1] = VERSION
     job_id: str
     tokenizer: TokenizerRef
-    format: str
-    dtype: str
+    format: FormatName
+    dtype: Dtype
     bos_token: str | None
     bos_id: int | None
     eos_token: str | None

@@ -27,7 +27,7 @@ from tokenmill.lengths import LengthPolicy
 from tokenmill.meter import Meter
 from tokenmill.poison import Deaths, Place
 from tokenmill.prefetch import prefetched
-from tokenmill.shards import WRITERS, ShardWriter
+from tokenmill.shards import FORMATS, ShardWriter
 from tokenmill.shuffle import ShuffledWriter
 
 
@@ -142,7 +142,7 @@ def _write_files(
 
 def _writer(job: Job, batch: Batch, output: str) -> ShardWriter:
     """What takes the documents of a batch, in source order."""
-    writer, seed = WRITERS[job.spec.format](output, batch.index, job.spec.dtype), job.spec.shuffle
+    writer, seed = FORMATS[job.spec.format].writer(output, batch.index, job.spec.dtype), job.spec.shuffle
     return writer if seed is None else ShuffledWriter(writer, output, seed, batch.index)
 
 

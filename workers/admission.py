@@ -22,7 +22,10 @@ from workers.connection import broker_client
 from workers.ending import Ending, Outcome
 
 #: What a worker opens below an output folder; each of them could be a link that leads elsewhere.
-OPENED = ("job.json", "plan.parquet", "tokenizer/tokenizer.json", "shards", "entries", "rejected", "parked", "disabled")
+OPENED = (
+    *("job.json", "plan.parquet", "tokenizer/tokenizer.json"),
+    *("shards", "entries", "rejected", "metadata", "parked", "disabled"),
+)
 
 
 def admitted(work: Callable[[Task, str, str, int], Ending]) -> Callable[..., Ending]:

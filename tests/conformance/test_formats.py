@@ -18,7 +18,7 @@ from tokenmill.choices import FormatName
 from tokenmill.errors import JobError, UsageError
 from tokenmill.job import Counts, Job
 from tokenmill.ledger import Ledger
-from tokenmill.shards import FORMATS, READERS, WRITERS
+from tokenmill.shards import FORMATS
 from tokenmill.shards.ids import offsets_32, offsets_of
 from tokenmill.shards.llmc import header
 
@@ -53,7 +53,7 @@ each_case = pytest.mark.parametrize(("name", "dtype"), CASES)
 
 def write(name: str, output: str, index: int, dtype: str, documents: list[list[int]], at_once: int = 3) -> Any:
     """A shard, in appends of some documents each."""
-    with WRITERS[name](output, index, dtype) as writer:
+    with FORMATS[name].writer(output, index, dtype) as writer:
         for start in range(0, len(documents), at_once):
             some = documents[start : start + at_once]
             ids = np.array([i for document in some for i in document], np.uint32)
@@ -124,7 +124,7 @@ def test_every_format_has_a_name_to_ask_for() -> None:
 def test_written_is_read(name: str, dtype: str, shards: Callable[[str, str], Path]) -> None:
     output = str(shards(name, dtype).parent)
     for index, documents in enumerate(GOLDEN[dtype]):
-        reader = READERS[name](output, index)
+        reader = FORMATS[name].reader(output, index)
         assert len(reader) == len(documents)
         assert reader.lengths.dtype == np.int32
         assert reader.lengths.tolist() == [len(document) for document in documents]
@@ -144,7 +144,7 @@ def test_bytes_depend_on_the_documents_alone(name: str, dtype: str, tmp_path: Pa
         found.append({file.path: (tmp_path / file.path).read_bytes() for file in files})
         assert all(FORMATS[name].owns(file.path) for file in files)
     assert found[0] == found[1] == found[2]
-    reader = READERS[name](str(tmp_path), 0)
+    reader = FORMATS[name].reader(str(tmp_path), 0)
     assert [reader[i].tolist() for i in range(len(reader))] == documents
 
 
@@ -153,7 +153,7 @@ def test_in_an_object_store(name: str, dtype: str, shards: Callable[[str, str], 
     sealed(name, dtype, prefix)
     for path in shards(name, dtype).iterdir():
         assert storage.read(f"{prefix}/shards/{path.name}") == path.read_bytes()
-    reader = READERS[name](prefix, 0)
+    reader = FORMATS[name].reader(prefix, 0)
     assert [reader[i].tolist() for i in range(len(reader))] == GOLDEN[dtype][0]
 
 
@@ -279,7 +279,10 @@ def test_what_32_bits_cannot_say_is_refused() -> None:
 
 @pytest.mark.parametrize("name", list(FORMATS))
 def test_an_id_that_does_not_fit_stops_the_job(name: str, tmp_path: Path) -> None:
-    with WRITERS[name](str(tmp_path), 0, "uint16") as writer, pytest.raises(JobError, match=r"65536 does not fit.*--dtype"):
+    with (
+        FORMATS[name].writer(str(tmp_path), 0, "uint16") as writer,
+        pytest.raises(JobError, match=r"65536 does not fit.*--dtype"),
+    ):
         writer.append(np.array([65536], np.uint32), np.array([1], np.int64))
     assert list((tmp_path / "shards").iterdir()) == []
 
@@ -320,7 +323,7 @@ def test_a_damaged_shard_is_refused(
             path.write_bytes(good)  # an id like any other: `tokenmill verify` and `TokenDataset(…, hashes=True)` find it
             continue
         with pytest.raises(JobError, match=rf"tokenmill verify {tmp_path}"):
-            len(READERS[name](str(tmp_path), 0).lengths)
+            len(FORMATS[name].reader(str(tmp_path), 0).lengths)
         path.write_bytes(good)
 
 

@@ -14,7 +14,7 @@ from tests.sealed import counting, seal
 from tokenmill import TokenDataset, storage
 from tokenmill.errors import JobError
 from tokenmill.reader import Batches, Shuffle
-from tokenmill.shards import READERS
+from tokenmill.shards import FORMATS
 
 #: Six shards of 1,000 tokens in 50 documents: 3,034 bytes each.
 SHARDS = [[20] * 50] * 6
@@ -73,7 +73,7 @@ def test_what_is_there_is_not_fetched_again(output: str, tmp_path: Path) -> None
     assert dataset.windows(100)[3]["input_ids"].tolist() == before
 
 
-@pytest.mark.parametrize("format", list(READERS))
+@pytest.mark.parametrize("format", list(FORMATS))
 def test_every_format_is_read_through_the_cache(prefix: str, tmp_path: Path, format: str) -> None:  # noqa: A002
     seal(prefix, counting(*SHARDS), format=format)
     windows = TokenDataset(prefix, cache=str(tmp_path)).windows(100, fields=("input_ids",))

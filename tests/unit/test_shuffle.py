@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from producer.plan import Plannable, plan
 from tests.unit.test_plan import FILES, spec
 from tokenmill.job import Cut
-from tokenmill.shards import READERS, WRITERS
+from tokenmill.shards import FORMATS
 from tokenmill.shuffle import ShuffledWriter, order
 
 MASK = (1 << 64) - 1
@@ -87,13 +87,13 @@ def test_the_writer_puts_every_document_where_the_order_says(
     documents: list[list[int]], seed: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     output = str(tmp_path_factory.mktemp("out"))
-    with ShuffledWriter(WRITERS["megatron"](output, 4, "int32"), output, seed, 4) as writer:
+    with ShuffledWriter(FORMATS["megatron"].writer(output, 4, "int32"), output, seed, 4) as writer:
         for part in (documents[:7], documents[7:]):
             ids = np.array([token for document in part for token in document], np.uint32)
             writer.append(ids, np.array([len(document) for document in part], np.int64))
         files = writer.publish()
     assert [file.path for file in files] == ["shards/000004.bin", "shards/000004.idx"]
-    reader = READERS["megatron"](output, 4)
+    reader = FORMATS["megatron"].reader(output, 4)
     assert [reader[i].tolist() for i in range(len(reader))] == [documents[i] for i in order(seed, 4, len(documents))]
     assert [path.name for path in Path(output).iterdir()] == ["shards"]
 
@@ -102,11 +102,11 @@ def test_a_batch_of_any_size_takes_the_memory_of_a_column(tmp_path: Path) -> Non
     """640 MB of ids are shuffled by a process that may grow by 100 MB from where it begins."""
     program = f"""
 import resource, numpy as np
-from tokenmill.shards import WRITERS
+from tokenmill.shards import FORMATS
 from tokenmill.shuffle import ShuffledWriter
 ids, lengths = np.arange(1_000_000, dtype=np.uint32), np.full(1000, 1000)
 began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-with ShuffledWriter(WRITERS["megatron"]({str(tmp_path)!r}, 0, "int32"), {str(tmp_path)!r}, 1, 0) as writer:
+with ShuffledWriter(FORMATS["megatron"].writer({str(tmp_path)!r}, 0, "int32"), {str(tmp_path)!r}, 1, 0) as writer:
     for _ in range(160):
         writer.append(ids, lengths)
     writer.publish()

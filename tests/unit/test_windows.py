@@ -13,7 +13,7 @@ from tokenmill import TokenDataset
 from tokenmill.errors import JobError, UsageError
 from tokenmill.reader import FIELDS, IGNORED, boundaries
 from tokenmill.reader.rows import Rows
-from tokenmill.shards import READERS
+from tokenmill.shards import FORMATS
 
 SHARDS = st.lists(st.lists(st.integers(0, 12), max_size=6), min_size=1, max_size=4)
 
@@ -97,7 +97,7 @@ def test_whole_documents(lengths: list[list[int]], masked: bool) -> None:
     assert [len(rows[number]["input_ids"]) for number in range(len(rows))] == flat
 
 
-@pytest.mark.parametrize("format", list(READERS))
+@pytest.mark.parametrize("format", list(FORMATS))
 def test_every_format_gives_the_same_rows(format: str) -> None:  # noqa: A002
     """Documents as a job has them: none is empty."""
     lengths = [[3, 1, 40, 7], [1, 1, 12]]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tokenmill import storage
 from tokenmill.errors import JobError
 from tokenmill.manifest import Manifest
-from tokenmill.shards import READERS, ShardReader
+from tokenmill.shards import FORMATS, ShardReader
 
 
 class OpenShard:
@@ -21,7 +21,7 @@ class OpenShard:
 
     def __init__(self, output: str, manifest: Manifest, position: int) -> None:
         row = manifest.shards[position]
-        self.reader: ShardReader = READERS[manifest.format](output, row.index)
+        self.reader: ShardReader = FORMATS[manifest.format].reader(output, row.index)
         self._row, self._output, self._checked = row, output, False
         mask = next((file for file in row.files if file.path.endswith(".mask")), None)
         self._mask = None if mask is None else storage.join(output, mask.path)

@@ -1,28 +1,43 @@
 """Room 3, shards: token arrays in, files on disk out, and back.
 
-A new format is one file here, writer beside reader, one line in the table below, and its name in `tokenmill.choices`.
+A new format is one file here, writer beside reader, one line in the table below, and its name in `tokenmill.choices`. A format
+is loaded when it is first asked for: whoever trains on Megatron's files has no use for pyarrow.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 
 from tokenmill.choices import FormatName
-from tokenmill.shards import arrow, datatrove, litdata, llmc, mds, megatron, npy, olmo, parquet
 from tokenmill.shards.contract import Format, ShardReader, ShardWriter
 
-__all__ = ["FORMATS", "READERS", "WRITERS", "Format", "ShardReader", "ShardWriter"]
+__all__ = ["FORMATS", "Format", "ShardReader", "ShardWriter"]
 
-FORMATS: dict[FormatName, Format] = {
-    "megatron": megatron.FORMAT,
-    "parquet": parquet.FORMAT,
-    "arrow": arrow.FORMAT,
-    "olmo": olmo.FORMAT,
-    "datatrove": datatrove.FORMAT,
-    "litdata": litdata.FORMAT,
-    "mds": mds.FORMAT,
-    "llmc": llmc.FORMAT,
-    "numpy": npy.FORMAT,
+#: name -> the file here that has it as `FORMAT`
+FILES: dict[FormatName, str] = {
+    "megatron": "megatron",
+    "parquet": "parquet",
+    "arrow": "arrow",
+    "olmo": "olmo",
+    "datatrove": "datatrove",
+    "litdata": "litdata",
+    "mds": "mds",
+    "llmc": "llmc",
+    "numpy": "npy",
 }
-#: format -> (output, batch index, dtype) -> writer
-WRITERS: dict[str, Callable[[str, int, str], ShardWriter]] = {name: found.writer for name, found in FORMATS.items()}
-#: format -> (output, batch index) -> reader
-READERS: dict[str, Callable[[str, int], ShardReader]] = {name: found.reader for name, found in FORMATS.items()}
+
+
+class Formats(Mapping[FormatName, Format]):
+    """All formats, by name."""
+
+    def __getitem__(self, name: FormatName) -> Format:
+        found: Format = import_module(f"{__name__}.{FILES[name]}").FORMAT
+        return found
+
+    def __iter__(self) -> Iterator[FormatName]:
+        return iter(FILES)
+
+    def __len__(self) -> int:
+        return len(FILES)
+
+
+FORMATS = Formats()
