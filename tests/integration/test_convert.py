@@ -200,6 +200,7 @@ def test_the_commands(tmp_path: Path, tokenizer_path: Callable[[str], Path]) -> 
     shown = command("inspect", "to", "--document", "0", "--json")
     assert json.loads(shown.stdout)["ids"] == TokenDataset(str(tmp_path / "tokens"))[0].tolist()
     assert command("convert", "tokens", "--format", "olmo", "--output", "to").returncode == 2
-    (tmp_path / "to/shards/index.json").write_text("{}")
+    index = tmp_path / "to/shards/index.json"
+    index.write_bytes(b"[" + index.read_bytes()[1:])
     found = command("verify", "to")
     assert (found.returncode, "shards/index.json" in found.stdout) == (1, True)

@@ -64,7 +64,7 @@ def test_a_shuffled_plan_covers_every_byte_once(files: list[Plannable], batch_by
         assert sum(span.bytes for span in own) == file.size
         if own[0].cut is not Cut.WHOLE:
             assert own[0].start == 0
-            assert own[-1].stop == (len(file.row_groups) if file.row_groups else file.size)
+            assert own[-1].stop == (len(file.pieces) if file.pieces else file.size)
             assert all(left.stop == right.start for left, right in pairwise(own))
     for batch in batches:
         assert list(batch.spans) == sorted(batch.spans, key=lambda span: (span.url, span.start))
