@@ -10,6 +10,7 @@ import tarfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -45,6 +46,40 @@ class ByFile(LoadFileScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
         return "containers" if "/containers/" in file else file
+
+
+#: The ledger of faults of a session; here and not beside the chaos suite, since the process that prints it collects no tests.
+FAULTS = pytest.StashKey[Any]()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand this process's ledger to the one that prints it."""
+    ledger, handed = session.config.stash.get(FAULTS, None), getattr(session.config, "workeroutput", None)
+    if ledger is not None and handed is not None:
+        handed["faults"] = asdict(ledger)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over the ledger of a process that has done its tests."""
+    from tests.acceptance.faults import Fault, Ledger
+
+    handed = getattr(node, "workeroutput", {}).get("faults")
+    if handed is not None:
+        ledger = node.config.stash.setdefault(FAULTS, Ledger())
+        ledger.faults += [Fault(**fault) for fault in handed["faults"]]
+        ledger.remarks += handed["remarks"]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say which faults were survived."""
+    ledger = config.stash.get(FAULTS, None)
+    if ledger is not None and ledger.faults:
+        terminalreporter.section("faults survived")
+        for line in ledger.lines():
+            terminalreporter.write_line(line)
+        if config.getoption("--faults", None):
+            ledger.write(config.getoption("--faults"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -6,13 +6,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from producer.demo import _files
+from tests.conftest import FAULTS
 
 if TYPE_CHECKING:
     from tests.acceptance.cluster import Cluster
@@ -104,9 +104,6 @@ def trial(
     return Trial(cluster, corpus, undisturbed, faults, wait_until)
 
 
-FAULTS = pytest.StashKey["Ledger"]()
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak-minutes", type=float, default=0, help="how long jobs follow each other under a rain of faults")
     parser.addoption("--seed", type=int, default=1, help="which rain")
@@ -119,33 +116,3 @@ def faults(request: pytest.FixtureRequest) -> "Ledger":
     from tests.acceptance.faults import Ledger
 
     return request.config.stash.setdefault(FAULTS, Ledger())
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Hand this process's ledger to the one that prints it."""
-    ledger, handed = session.config.stash.get(FAULTS, None), getattr(session.config, "workeroutput", None)
-    if ledger is not None and handed is not None:
-        handed["faults"] = asdict(ledger)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any) -> None:
-    """Take over the ledger of a process that has done its tests."""
-    from tests.acceptance.faults import Fault, Ledger
-
-    handed = getattr(node, "workeroutput", {}).get("faults")
-    if handed is not None:
-        ledger = node.config.stash.setdefault(FAULTS, Ledger())
-        ledger.faults += [Fault(**fault) for fault in handed["faults"]]
-        ledger.remarks += handed["remarks"]
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say which faults were survived."""
-    ledger = config.stash.get(FAULTS, None)
-    if ledger is not None and ledger.faults:
-        terminalreporter.section("faults survived")
-        for line in ledger.lines():
-            terminalreporter.write_line(line)
-        if config.getoption("--faults", None):
-            ledger.write(config.getoption("--faults"))
