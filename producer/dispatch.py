@@ -12,6 +12,7 @@ from enum import Enum
 
 import redis
 
+from producer.outputs import level, refuse_damage, seal_beside
 from producer.progress import Pace, Progress, Tally, observe
 from producer.queue import BatchQueue, Sighting, queue_of
 from tokenmill.broker import JobKeys
@@ -120,6 +121,8 @@ class Dispatcher:
 
     def _take_over(self) -> None:
         """Learn from the ledger what is done and from Redis what is under way."""
+        if level(self.ledger, self._job.beside):
+            self._tally = Tally(self.ledger)
         self._tally.refresh()
         self._parked = self.ledger.parked()
         now = time.monotonic()
@@ -187,17 +190,10 @@ class Dispatcher:
             if parked.stops_job:
                 raise JobError(f"batch {parked.index:06d} stopped the job: {parked.reason}")
         counts = self._tally.counts
-        seen = counts.documents_read
         # until the end, what the rest may hold is estimated: a job stops early only if it would even if the rest were clean
         ended = self._tally.committed == self._job.batches
         share = 1.0 if ended or not counts.input_bytes else counts.input_bytes / self._job.source_bytes
-        if counts.damaged > self._job.max_rejected * seen / min(share, 1.0):
-            reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.rejected.items())
-            raise JobError(
-                f"{counts.damaged:,} of {seen:,} documents so far are damaged, more than --max-rejected "
-                f"{self._job.max_rejected:g} of the job allows ({reasons}; see {self.ledger.url('rejected')}). "
-                f"Mend the sources, name the right --text-field, or allow more with --max-rejected; what is done is kept."
-            )
+        refuse_damage(self._job, self.ledger, counts, min(share, 1.0))
 
     def _send(self) -> bool:
         """Fill the window; False when there is nothing left to send."""
@@ -219,6 +215,11 @@ class Dispatcher:
         if self._parked:
             self.outcome = Outcome.PARKED
             return
+        if level(self.ledger, self._job.beside):
+            self._leading = False  # the next tick looks at everything anew
+            return
+        for place in self._job.beside:
+            seal_beside(Ledger(place))
         self.ledger.seal(self._job, lambda totals: render(self._job, totals, self.ledger.entries()))
         self._queue.clear(self._keys)
         self.outcome = Outcome.SEALED

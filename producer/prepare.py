@@ -9,7 +9,7 @@ named; a job that stands there already is taken up again, whatever engine or num
 import hashlib
 import platform
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
 
@@ -72,11 +72,23 @@ class Spread:
             yield batch
 
 
-def draft(request: Request) -> tuple[JobSpec, tokenizers.TokenizerFiles, Corpus]:
-    """Turn a request into a spec, its tokenizer and its corpus. Raises UsageError for all that can be seen to be wrong."""
+@dataclass(frozen=True, slots=True)
+class Company:
+    """Which outputs are made of one read, as one of them has it on record."""
+
+    beside: tuple[str, ...] = ()
+    made_with: str | None = None
+
+
+def draft(request: Request, corpus: Corpus | None = None) -> tuple[JobSpec, tokenizers.TokenizerFiles, Corpus]:
+    """Turn a request into a spec, its tokenizer and its corpus. Raises UsageError for all that can be seen to be wrong.
+
+    Args:
+        corpus: the request's own, where another request for the same has been drafted already.
+    """
     storage.check_writable(request.output)
     sources = tuple(absolute(source) for source in request.sources)
-    corpus = collect(sources, Selection(request.include, request.exclude))
+    corpus = corpus or collect(sources, Selection(request.include, request.exclude))
     roots = Settings.from_environment().roots
     for file in corpus.files:
         roots.admit(file.url)  # a worker would refuse it
@@ -183,23 +195,44 @@ def _plannable(spec: JobSpec, corpus: Corpus) -> Iterator[Plannable]:
 
 
 def prepare(request: Request) -> Prepared:
-    """Put a job on record, or take up the one that stands in the output.
+    """Put a job on record, or take up the one that stands in the output; likewise for the outputs beside it.
 
-    Raises UsageError if the request is wrong or the output belongs to something else.
+    Returns the job that leads: the first one that is not sealed yet.
+
+    Raises UsageError if the request is wrong or an output belongs to something else.
     """
-    spec, files, corpus = draft(request)
+    if not request.beside:
+        return _prepare(request, Company())[0]
+    asked: list[Request] = [replace(request, beside=()), *request.beside]
+    ledgers = [Ledger(one.output) for one in asked]
+    unsealed = [number for number, ledger in enumerate(ledgers) if not ledger.is_sealed()] or [0]
+    lead, beside = ledgers[unsealed[0]].output, tuple(ledgers[number].output for number in unsealed[1:])
+    corpus, prepared = None, dict[int, Prepared]()
+    # the leading one last: who works on it must find the others as it names them
+    for number in reversed(range(len(asked))):
+        company = Company() if number not in unsealed else Company(made_with=lead) if number != unsealed[0] else Company(beside)
+        prepared[number], corpus = _prepare(asked[number], company, corpus)
+    return prepared[unsealed[0]]
+
+
+def _prepare(request: Request, company: Company, corpus: Corpus | None = None) -> tuple[Prepared, Corpus]:
+    """One output of a request, and the corpus that was found."""
+    spec, files, corpus = draft(request, corpus)
     ledger = Ledger(request.output)
     Settings.from_environment().roots.admit(ledger.output)
     if ledger.is_strange():
         raise UsageError(f"{ledger.output} is not empty and holds no tokenmill job. Choose another --output.")
-    job = _taken_up(request, spec, files, corpus, ledger) if ledger.has_job() else _new(request, spec, files, corpus, ledger)
+    make = _taken_up if ledger.has_job() else _new
+    job = make(request, spec, files, corpus, ledger, company)
     ledger.furnish(job, files.files, lambda: plan_file.written(planned(spec, corpus)))
     ledger.take_up()
     passed_over = ", ".join(f"{count} {suffix}" for suffix, count in corpus.passed_over.most_common(5))
-    return Prepared(job, ledger, len(ledger.committed()), passed_over)
+    return Prepared(job, ledger, len(ledger.committed()), passed_over), corpus
 
 
-def _new(request: Request, spec: JobSpec, files: tokenizers.TokenizerFiles, corpus: Corpus, ledger: Ledger) -> Job:
+def _new(
+    request: Request, spec: JobSpec, files: tokenizers.TokenizerFiles, corpus: Corpus, ledger: Ledger, company: Company
+) -> Job:
     """Put a new job on record. Nothing stands under its final name before the record: of two producers one gets the folder."""
     spread = Spread()
     plan_bytes = plan_file.written(spread.watching(planned(spec, corpus)))
@@ -220,14 +253,18 @@ def _new(request: Request, spec: JobSpec, files: tokenizers.TokenizerFiles, corp
         engine=engine_for(request, spec, files, corpus, spread.kept),
         device=Device(request.device),
         check_every=request.check_every,
+        beside=company.beside,
+        made_with=company.made_with,
         versions={"tokenmill": __version__, "python": platform.python_version(), **{name: version(name) for name in VERSIONS}},
     )
     if ledger.claim_for(job):
         return job
-    return _taken_up(request, spec, files, corpus, ledger)  # another producer was quicker
+    return _taken_up(request, spec, files, corpus, ledger, company)  # another producer was quicker
 
 
-def _taken_up(request: Request, spec: JobSpec, files: tokenizers.TokenizerFiles, corpus: Corpus, ledger: Ledger) -> Job:
+def _taken_up(
+    request: Request, spec: JobSpec, files: tokenizers.TokenizerFiles, corpus: Corpus, ledger: Ledger, company: Company
+) -> Job:
     """The job that stands in the output, with those of its settings changed that decide no byte."""
     standing = ledger.job()
     _refuse_another(standing, spec, files.ref.sha256, corpus, ledger.output)
@@ -243,6 +280,8 @@ def _taken_up(request: Request, spec: JobSpec, files: tokenizers.TokenizerFiles,
         "engine": engine,
         "device": Device(request.device),
         "check_every": request.check_every,
+        "beside": company.beside,
+        "made_with": company.made_with,
     }
     job = standing.model_copy(update=changed)
     if job != standing:

@@ -41,3 +41,5 @@ class Request:
     check_every: int = 1000
     engine: str = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    #: Other outputs that are to be made of the same read.
+    beside: tuple["Request", ...] = ()

@@ -5,7 +5,7 @@ together depends on the sources and the job alone, so a batch that is begun agai
 in a column's text or among its rejections.
 """
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -113,19 +113,22 @@ class Column:
         return Column(tuple(parts), self.consumed)
 
 
-def gathered(read: Iterator[tuple[Documents, int]], policy: SpecialTokens, encoder: Encoder) -> Generator[Column, None, None]:
-    """Columns of documents, screened.
+def gathered(
+    read: Iterator[tuple[Documents, int]], rules: Sequence[tuple[SpecialTokens, Encoder]]
+) -> Generator[tuple[Column, ...], None, None]:
+    """Columns of documents, screened: the same documents once for each output.
 
     Args:
         read: documents, each with the source bytes of the batch that are behind it.
+        rules: how each output screens, and what encodes it.
     """
-    parts: list[Screened] = []
+    parts: list[tuple[Screened, ...]] = []
     consumed = size = 0
     for found, consumed in read:
-        parts.append(screen(found, policy, encoder))
+        parts.append(tuple(screen(found, policy, encoder) for policy, encoder in rules))
         size += found.text.nbytes + REJECTION_BYTES * len(found.rejected)
         if size >= COLUMN_BYTES // 2:  # what a reader gives is nearly that already: joining two would copy both
-            yield Column(tuple(parts), consumed)
+            yield tuple(Column(of_one, consumed) for of_one in zip(*parts, strict=True))
             parts, size = [], 0
     if parts:
-        yield Column(tuple(parts), consumed)
+        yield tuple(Column(of_one, consumed) for of_one in zip(*parts, strict=True))

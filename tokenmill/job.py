@@ -188,6 +188,10 @@ class Job(Record):
     max_rejected: float = Field(ge=0, le=1)
     engine: EngineChoice
     device: Device = Device.AUTO
+    #: Outputs that are made of the same read as this one, batch by batch: their entries come before its own.
+    beside: tuple[str, ...] = ()
+    #: The output that this one is made beside; None for one that stands by itself or has others beside it.
+    made_with: str | None = None
     #: One document in this many is encoded again with the reference while the job runs; 0 for none.
     check_every: int = Field(default=1000, ge=0)
     #: Versions of the packages that matter.

@@ -1,57 +1,38 @@
-"""One batch, from source bytes to committed shard: documents -> engine -> shard -> entry.
+"""One batch, from source bytes to committed shards: documents -> engine -> shard -> entry.
 
-Comes in: a job, a planned batch, an encoder, and whoever watches over the attempt. Goes out: shard files, rejected records, and
-last the entry. Always holds: every document read is in the shard or in `rejected/`; the same batch gives the same bytes whoever
-runs it, and running it twice writes the same files again; ids that the live check has found wrong never reach a shard; sources
-that are not what the plan saw are never published. This is the only file that composes the three rooms.
+Comes in: a planned batch, the outputs that are to have it, and whoever watches over the attempt. Goes out: shard files,
+rejected records, and last the entries. Always holds: the same batch gives the same bytes whoever runs it, and running it twice
+writes the same files again; sources that are not what the plan saw are never published; they are read once, however many
+outputs there are. A batch is known by its first output, whose entry is the last to be written.
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import closing
-from typing import Protocol
-
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 
 from tokenmill import documents
-from tokenmill.columns import Column, gathered
-from tokenmill.documents import Documents, MetadataFile, Reason, RejectedFile, check_unchanged
-from tokenmill.engines import Divergence, Encoder, SpotCheck, Tokens, joined
-from tokenmill.errors import TokenmillError
-from tokenmill.job import Batch, DisabledEngine, FileDigest, Job, Run, ShardEntry
-from tokenmill.ledger import Ledger
-from tokenmill.lengths import LengthPolicy
+from tokenmill.columns import gathered
+from tokenmill.documents import Documents, check_unchanged
+from tokenmill.engines import Divergence
+from tokenmill.job import Batch, DisabledEngine, FileDigest, JobSpec, Run, ShardEntry
 from tokenmill.meter import Meter
-from tokenmill.poison import Deaths, Place
 from tokenmill.prefetch import prefetched
-from tokenmill.shards import FORMATS, ShardWriter
-from tokenmill.shuffle import ShuffledWriter
-
-
-class Watch(Protocol):
-    """Whoever watches over one attempt at a batch."""
-
-    @property
-    def deaths(self) -> Deaths:
-        """What earlier attempts died of."""
-        ...
-
-    def at(self, place: Place | None) -> None:
-        """The work is here now; None for everything but encoding. Raises `Abandoned` if it shall not go on."""
-        ...
+from tokenmill.sink import Sink, Target, Watch
 
 
 class Abandoned(Exception):
     """The batch is no longer this worker's, or no longer wanted; it was not committed. Says why; leaves the pipeline."""
 
 
-def run_batch(
-    job: Job, batch: Batch, encoder: Encoder, ledger: Ledger, meter: Meter, watch: Watch, *, worker: str, attempt: int
-) -> ShardEntry | None:
-    """Encode one batch and commit it; returns its entry, or None where another worker's stands.
+class _Wrong(Exception):
+    """The live check found a wrong id in one of the outputs, given by its number."""
+
+    def __init__(self, number: int, divergence: Divergence) -> None:
+        self.number, self.divergence = number, divergence
+
+
+def run_batch(targets: Sequence[Target], batch: Batch, watch: Watch, *, worker: str, attempt: int) -> ShardEntry | None:
+    """Encode one batch and commit it to all outputs; returns the first one's entry, or None where another worker's stands.
 
     If that one names other bytes, which only an engine found wrong meanwhile makes, it is taken back: the batch is done again.
 
@@ -60,135 +41,81 @@ def run_batch(
     Raises BatchError if a source is damaged or has changed, TransientError if storage is away, JobError if ids do not fit,
     Abandoned if the watch says so.
     """
-    if ledger.disabled_engine(encoder.name) is not None:
-        encoder, meter.disabled = encoder.reference, True
+    targets = [target.trusted() for target in targets]
     started, begin = time.time(), time.perf_counter()
-    try:
-        files = _write_files(job, batch, encoder, ledger, meter, watch)
-    except Divergence as divergence:
-        ledger.disable_engine(_disabled(job, batch, encoder, divergence, worker))
-        encoder = encoder.reference
-        meter.clear()
-        meter.found_wrong = meter.disabled = True
-        files = _write_files(job, batch, encoder, ledger, meter, watch)
-    entry = ShardEntry(
-        job_id=job.job_id,
-        index=batch.index,
-        counts=meter.counts(),
-        files=files,
-        run=Run(
-            engine=f"{encoder.name} {encoder.version}",
+    while True:
+        try:
+            files = _write_files(targets, batch, watch)
+            break
+        except _Wrong as wrong:
+            target = targets[wrong.number]
+            target.ledger.disable_engine(_disabled(target, batch, wrong.divergence, worker))
+            for each in targets:
+                each.meter.clear()
+            target.meter.found_wrong = True
+            targets = [each.trusted() for each in targets]
+    committed = None
+    for target, written in reversed([*zip(targets, files, strict=True)]):
+        run = Run(
+            engine=f"{target.encoder.name} {target.encoder.version}",
             worker=worker,
             attempt=attempt,
             started=started,
             seconds=time.perf_counter() - begin,
-            stages=meter.stages,
-            checked=meter.checked,
-            one_by_one=meter.one_by_one,
-        ),
-    )
-    with meter.timed("commit"):
-        if ledger.commit(entry):
-            return entry
-        standing = ledger.entry(batch.index) or entry
-        if standing.files != entry.files:  # ours have just replaced the ones it names: nobody can say which are right
-            ledger.revoke(batch.index)
-        return None
+            stages=target.meter.stages,
+            checked=target.meter.checked,
+            one_by_one=target.meter.one_by_one,
+        )
+        counts = target.meter.counts()
+        entry = ShardEntry(job_id=target.job.job_id, index=batch.index, counts=counts, files=written, run=run)
+        with target.meter.timed("commit"):
+            committed, taken_back = _commit(target, entry)
+        if taken_back:
+            return None
+    return committed
 
 
-def _write_files(
-    job: Job, batch: Batch, encoder: Encoder, ledger: Ledger, meter: Meter, watch: Watch
-) -> tuple[FileDigest, ...]:
-    """Write shard and rejected records of a batch under their final names."""
-    check = SpotCheck(encoder, job.check_every)
-    policy = LengthPolicy(job.spec, job.bos_id, job.eos_id)
-    columns = gathered(_read(job, batch, meter), job.spec.special_tokens, encoder)
+def _commit(target: Target, entry: ShardEntry) -> tuple[ShardEntry | None, bool]:
+    """The entry, or None where another one stands; and whether that one had to go."""
+    if target.ledger.commit(entry):
+        return entry, False
+    standing = target.ledger.entry(entry.index) or entry
+    if standing.files == entry.files:
+        return None, False
+    target.ledger.revoke(entry.index)  # our files have just replaced the ones it names: nobody can say which are right
+    return None, True
+
+
+def _write_files(targets: Sequence[Target], batch: Batch, watch: Watch) -> list[tuple[FileDigest, ...]]:
+    """Write the files of a batch under their final names; returns those of each output."""
+    read = _read(targets[0].job.spec, batch, targets[0].meter)
+    columns = gathered(read, [(target.job.spec.special_tokens, target.encoder) for target in targets])
     if not watch.deaths:  # after a death one thing at a time is done, so that the next one can be laid to the right place
         columns = prefetched(columns)
-    with (
-        _writer(job, batch, ledger.output) as writer,
-        RejectedFile(ledger.output, batch.index) as rejected,
-        MetadataFile(ledger.output, batch.index, job.spec) as metadata,
-        closing(columns),
-    ):
-        for column in columns:
-            watch.at(column.place)
-            with meter.timed("encode"):
-                column, tokens = _encode(column, encoder, watch, meter)
-            with meter.timed("check"):
-                check(column.text, column.holds_special, tokens)
-            with meter.timed("write"):  # the check was of what the engine said; what becomes of it is no engine's affair
-                fitted = policy(tokens)
-                if fitted.dropped is not None:
-                    column = column.dropped(fitted.dropped, Reason.TOO_MANY_TOKENS)
-                rejected.append(column.rejected)
-                for part in column.parts:
-                    metadata.append(part.found, part.kept)
-                writer.append(fitted.tokens.ids, fitted.tokens.lengths)
-            meter.rejected.update(rejection.reason.value for rejection in column.rejected)
-            meter.with_special_tokens += int(column.holds_special.sum())
-            meter.text_bytes += int(pc.sum(pc.binary_length(column.text)).as_py() or 0)
-            meter.input_bytes, meter.checked = column.consumed, check.checked
-            meter.count(fitted.tokens.lengths)
-            meter.cuts.update(fitted.counts)
-            if watch.deaths:
-                watch.at(None)
+    with ExitStack() as stack:
+        sinks = [stack.enter_context(Sink(target, batch.index, watch)) for target in targets]
+        stack.enter_context(closing(columns))
+        for screened in columns:
+            for number, (sink, column) in enumerate(zip(sinks, screened, strict=True)):
+                watch.at(column.place)
+                try:
+                    sink.take(column)
+                except Divergence as divergence:
+                    raise _Wrong(number, divergence) from None
+                if watch.deaths:
+                    watch.at(None)
         watch.at(None)
         for span in batch.spans:
             check_unchanged(span)
-        with meter.timed("commit"):
-            return (*writer.publish(), *rejected.publish(), *metadata.publish())
+        return [sink.publish() for sink in sinks]
 
 
-def _writer(job: Job, batch: Batch, output: str) -> ShardWriter:
-    """What takes the documents of a batch, in source order."""
-    writer, seed = FORMATS[job.spec.format].writer(output, batch.index, job.spec.dtype), job.spec.shuffle
-    return writer if seed is None else ShuffledWriter(writer, output, seed, batch.index)
-
-
-def _encode(column: Column, encoder: Encoder, watch: Watch, meter: Meter) -> tuple[Column, Tokens]:
-    """A column's ids, and the column without the documents that had to be given up."""
-    if column.place not in watch.deaths:
-        tokens = _tried(encoder, column.text, column.holds_special)
-        if tokens is not None:
-            return column, tokens
-    # by the reference, each document alone: one that cannot be encoded then takes no other along
-    refused: dict[tuple[int, int], Reason] = {}
-    encoded: list[Tokens] = []
-    for row, (part, index, place) in enumerate(column.documents()):
-        reason = watch.deaths.verdict(place)
-        if reason is None:
-            watch.at(place)
-            tokens = _tried(encoder.reference, column.text[row : row + 1], column.holds_special[row : row + 1])
-            if tokens is not None:
-                encoded.append(tokens)
-                continue
-            reason = Reason.NOT_ENCODABLE
-        refused[part, index] = reason
-    meter.one_by_one += len(encoded)
-    return column.without(refused), joined(encoded)
-
-
-def _tried(encoder: Encoder, text: pa.LargeStringArray, holds_special: NDArray[np.bool_]) -> Tokens | None:
-    """The ids; None where the engine gave an error over some document."""
-    try:
-        return encoder.encode(text, holds_special)
-    except (TokenmillError, MemoryError):
-        raise
-    except Exception:
-        return None
-    except BaseException as error:
-        if type(error).__name__ == "PanicException":  # what becomes of a panic in Rust (pyo3); it is no Exception
-            return None
-        raise
-
-
-def _read(job: Job, batch: Batch, meter: Meter) -> Iterator[tuple[Documents, int]]:
+def _read(spec: JobSpec, batch: Batch, meter: Meter) -> Iterator[tuple[Documents, int]]:
     """The documents of all spans, each with the source bytes of the batch that are behind it."""
     before = 0
     for span in batch.spans:
         check_unchanged(span)
-        found = documents.read(span, job.spec)
+        found = documents.read(span, spec)
         while True:
             with meter.timed("read"):
                 following = next(found, None)
@@ -198,11 +125,11 @@ def _read(job: Job, batch: Batch, meter: Meter) -> Iterator[tuple[Documents, int
         before += span.bytes
 
 
-def _disabled(job: Job, batch: Batch, encoder: Encoder, divergence: Divergence, worker: str) -> DisabledEngine:
+def _disabled(target: Target, batch: Batch, divergence: Divergence, worker: str) -> DisabledEngine:
     return DisabledEngine(
-        job_id=job.job_id,
-        engine=encoder.name,
-        engine_version=encoder.version,
+        job_id=target.job.job_id,
+        engine=target.encoder.name,
+        engine_version=target.encoder.version,
         batch=batch.index,
         worker=worker,
         excerpt=divergence.excerpt,

@@ -70,6 +70,11 @@ class Settings:
         )
 
 
+def variable(name: str) -> str | None:
+    """A variable that a job file names."""
+    return os.environ.get(name)
+
+
 def _seconds(variable: str, default: float) -> float:
     given = os.environ.get(variable) or default
     try:

@@ -38,10 +38,7 @@ def admitted(work: Callable[[Task, str, str, int], Ending]) -> Callable[..., End
         except UsageError as error:
             return Ending(outcome=Outcome.REFUSED, why=str(error))
         try:
-            roots = Settings.from_environment().roots
-            roots.admit(message.output)
-            for place in OPENED:
-                roots.admit(storage.join(message.output, place))
+            admit_output(message.output)
         except UsageError as error:
             _tell(task, message, str(error))
             ending = Ending(outcome=Outcome.REFUSED, why=str(error))
@@ -50,6 +47,14 @@ def admitted(work: Callable[[Task, str, str, int], Ending]) -> Callable[..., End
         return replace(ending, job_id=message.job_id, batch=message.batch)
 
     return refuse_or_work
+
+
+def admit_output(output: str) -> None:
+    """Raise UsageError if an output folder, or what a worker opens in it, lies outside of TOKENMILL_ROOTS."""
+    roots = Settings.from_environment().roots
+    roots.admit(output)
+    for place in OPENED:
+        roots.admit(storage.join(output, place))
 
 
 def admit_sources(planned: Batch) -> None:

@@ -19,8 +19,9 @@ from tokenmill.meter import Meter
 from tokenmill.pipeline import Abandoned, run_batch
 from tokenmill.poison import Cause
 from tokenmill.settings import Settings
+from tokenmill.sink import Target
 from workers import metrics, telemetry
-from workers.admission import admit_sources, admitted
+from workers.admission import admit_output, admit_sources, admitted
 from workers.app import app
 from workers.attempts import Attempts
 from workers.connection import broker_client
@@ -94,18 +95,17 @@ def commit_or_park(job_id: str, ledger: Ledger, batch: int, heartbeat: Heartbeat
         return Ending(outcome=Outcome.DONE_ALREADY)
     if ledger.is_cancelled():
         return Ending(outcome=Outcome.LEFT, why="the job was cancelled")
-    reason, details, stops_job, meter = "", "", False, Meter()
+    reason, details, stops_job, meters = "", "", False, list[Meter]()
     try:
         hopeless = heartbeat.deaths.hopeless()
         if hopeless is not None:
             raise BatchError(f"{hopeless}. Look into the workers' logs; `tokenmill retry` takes it up again.")
-        work = prepared(job_id, ledger.output)
-        planned = work.ledger.batch(batch)
+        targets = [work.target() for work in prepared(job_id, ledger.output, job.beside)]
+        meters = [target.meter for target in targets]
+        planned = targets[0].ledger.batch(batch)
         admit_sources(planned)
-        heartbeat.watch(meter, planned.bytes)
-        entry = run_batch(
-            work.job, planned, work.encoder, work.ledger, meter, heartbeat, worker=worker, attempt=attempts.number
-        )
+        heartbeat.watch(meters[0], planned.bytes)
+        entry = run_batch(targets, planned, heartbeat, worker=worker, attempt=attempts.number)
         return Ending(outcome=Outcome.COMMITTED if entry else Outcome.DONE_ALREADY, entry=entry)
     except (TransientError, MemoryError, Abandoned):
         raise
@@ -114,7 +114,8 @@ def commit_or_park(job_id: str, ledger: Ledger, batch: int, heartbeat: Heartbeat
     except Exception as error:
         reason, details = f"unforeseen {type(error).__name__}: {error}", traceback.format_exc()
     finally:
-        metrics.count_spent(meter)
+        for meter in meters:
+            metrics.count_spent(meter)
     if ledger.entry(batch) is not None:  # another copy of this batch came through meanwhile
         return Ending(outcome=Outcome.DONE_ALREADY)
     ledger.park(
@@ -139,22 +140,33 @@ class Work:
     ledger: Ledger
     encoder: Encoder
 
+    def target(self) -> Target:
+        """Where a batch goes, with nothing counted yet."""
+        return Target(self.job, self.ledger, self.encoder)
+
 
 @lru_cache(maxsize=2)
-def prepared(job_id: str, output: str) -> Work:  # noqa: ARG001  # a folder may be given to another job
-    """A job with its tokenizer and engine, loaded once per process."""
-    ledger = Ledger(output)
-    job = ledger.job()
-    cache = Settings.from_environment().cache
-    model = tokenizers.cached(job.tokenizer, ledger.output, cache)
-    return Work(job, ledger, trusted(model, job.spec, job.engine.name, cache))
+def prepared(job_id: str, output: str, beside: tuple[str, ...]) -> tuple[Work, ...]:  # noqa: ARG001  # a folder may be given to another job
+    """A job, and those whose outputs are made beside its own, with tokenizers and engines; loaded once per process.
+
+    Raises JobError if one of them is no longer there.
+    """
+    cache, works = Settings.from_environment().cache, list[Work]()
+    for place in (output, *beside):
+        admit_output(place)
+        ledger = Ledger(place)
+        job = ledger.find_job()
+        if job is None or (place != output and job.made_with != output):
+            raise JobError(f"{place} is not, or no longer, made beside {output}. Ask for both again, by the same job file.")
+        model = tokenizers.cached(job.tokenizer, ledger.output, cache)
+        works.append(Work(job, ledger, trusted(model, job.spec, job.engine.name, cache)))
+    return tuple(works)
 
 
 def warm(output: str) -> None:
-    """Load a job's tokenizer, engine and reference now; an empty job needs none of them."""
-    ledger = Ledger(output)
-    job = ledger.job()
+    """Load a job's tokenizers, engines and references now; an empty job needs none of them."""
+    job = Ledger(output).job()
     if job.source_bytes:
-        encoder = prepared(job.job_id, output).encoder
-        encoder.load()
-        encoder.reference.load()
+        for work in prepared(job.job_id, output, job.beside):
+            work.encoder.load()
+            work.encoder.reference.load()

@@ -100,6 +100,8 @@ def cancel(output: Output) -> None:
     job = ledger.job()
     if ledger.is_sealed():
         raise UsageError(f"{ledger.output} is sealed; there is nothing to cancel.")
+    if job.made_with is not None:
+        raise UsageError(f"{ledger.output} is made of the same read as {job.made_with}. Cancel that one.")
     ledger.cancel(job)
     committed = len(ledger.committed())
     typer.echo(f"tokenmill: cancelled; {committed:,} of {job.batches:,} batches are committed and kept.", err=True)
@@ -118,6 +120,8 @@ def retry(output: Output, workers: Workers = 0) -> None:
     job = ledger.job()
     if ledger.is_sealed():
         raise UsageError(f"{ledger.output} is sealed; there is nothing to retry.")
+    if job.made_with is not None:
+        raise UsageError(f"{ledger.output} is made of the same read as {job.made_with}. Retry that one.")
     parked = len(ledger.parked())
     if settings.broker is None:
         admit(job.device, workers)
@@ -189,6 +193,7 @@ def _conclude(prepared: "Prepared", outcome: "Outcome", seconds: float) -> None:
     """Print how the job ended and leave with its status."""
     from producer import display
     from producer.dispatch import Outcome
+    from tokenmill.ledger import Ledger
 
     if outcome is Outcome.PARKED:
         for parked in prepared.ledger.parked():
@@ -200,8 +205,8 @@ def _conclude(prepared: "Prepared", outcome: "Outcome", seconds: float) -> None:
     if outcome is Outcome.CANCELLED:
         typer.echo("tokenmill: cancelled. What is committed is kept; the same command takes the job up again.", err=True)
         raise typer.Exit(Exit.INTERRUPTED)
-    totals = prepared.ledger.totals()
-    assert totals is not None
-    # a rate would not be this run's where an earlier one did part of the work
-    disabled = prepared.ledger.disabled_engines().values()
-    display.sealed(totals, prepared.job.batches, prepared.ledger.output, None if prepared.resumed else seconds, disabled)
+    for ledger in (prepared.ledger, *map(Ledger, prepared.job.beside)):
+        totals, disabled = ledger.totals(), ledger.disabled_engines().values()
+        assert totals is not None
+        # a rate would not be this run's where an earlier one did part of the work
+        display.sealed(totals, prepared.job.batches, ledger.output, None if prepared.resumed else seconds, disabled)

@@ -31,6 +31,16 @@ def dispatch(
 
 
 @app.command()
+def schema() -> None:
+    """The JSON Schema of job files, for editors that complete and check TOML."""
+    import json
+
+    from producer.jobschema import schema as schema_of_jobs
+
+    typer.echo(json.dumps(schema_of_jobs(), indent=2))
+
+
+@app.command()
 def doctor(
     tokenizer: Annotated[
         str, typer.Option(help="Tokenizer to try.", envvar="TOKENMILL_TOKENIZER")

@@ -10,9 +10,9 @@ from producer.request import Request
 from tokenmill.engines import Encoder
 from tokenmill.errors import BatchError
 from tokenmill.job import ShardEntry
-from tokenmill.meter import Meter
 from tokenmill.pipeline import Abandoned, run_batch
 from tokenmill.poison import Deaths, Place
+from tokenmill.sink import Target
 from tokenmill.tokenizers import Model
 
 
@@ -46,7 +46,7 @@ def done(prepared: Prepared, watch: Watch) -> ShardEntry | None:
     job, ledger = prepared.job, prepared.ledger
     path = Path(ledger.url("tokenizer/tokenizer.json"))
     encoder = Encoder(Model(path.read_bytes(), str(path)), job.spec, "reference")
-    return run_batch(job, ledger.batch(0), encoder, ledger, Meter(), watch, worker="w", attempt=1)
+    return run_batch([Target(job, ledger, encoder)], ledger.batch(0), watch, worker="w", attempt=1)
 
 
 def test_the_first_entry_stands(prepared: Prepared) -> None:

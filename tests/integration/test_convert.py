@@ -16,10 +16,10 @@ from tokenmill.convert import convert
 from tokenmill.engines import Encoder
 from tokenmill.errors import JobError, UsageError
 from tokenmill.ledger import Ledger
-from tokenmill.meter import Meter
 from tokenmill.pipeline import run_batch
 from tokenmill.reader import TokenDataset
 from tokenmill.shards import FORMATS
+from tokenmill.sink import Target
 from tokenmill.tokenizers import Model
 from tokenmill.verify import verify
 
@@ -53,7 +53,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, tokenizer_path: Callable[[str]
         url = prepared.ledger.url("tokenizer/tokenizer.json")
         encoder = Encoder(Model(storage.read(url), url), prepared.job.spec, "reference")
         for batch in prepared.ledger.plan():
-            assert run_batch(prepared.job, batch, encoder, prepared.ledger, Meter(), Watch(), worker="w", attempt=1)
+            assert run_batch([Target(prepared.job, prepared.ledger, encoder)], batch, Watch(), worker="w", attempt=1)
         prepared.ledger.seal(prepared.job)
         return prepared.ledger.output
 
