@@ -24,6 +24,8 @@ from tokenmill.manifest import Totals
 
 #: Seconds between lines where there is no terminal.
 QUIET_PERIOD = 10.0
+#: Parts of an output that are named.
+PARTS = 8
 
 err = Console(stderr=True, highlight=False)
 out = Console(highlight=False)
@@ -121,6 +123,11 @@ def sealed(totals: Totals, shards: int, output: str, seconds: float | None, disa
     if totals.documents_with_special_tokens:
         what = {"text": "kept as text", "parse": "parsed", "reject": "rejected"}[totals.special_tokens.value]
         table.add_row("special", f"{totals.documents_with_special_tokens:,} documents hold a special token's string, {what}")
+    if totals.parts:
+        most = sorted(totals.parts, key=lambda part: -part.tokens)[:PARTS]
+        named = ", ".join(f"{part.value or 'none'} {part.tokens:,}" for part in most)
+        rest = f", {len(totals.parts) - PARTS:,} more" if len(totals.parts) > PARTS else ""
+        table.add_row("parts", f"{len(totals.parts):,} by {totals.partition_by}: {named}{rest} tokens")
     table.add_row("shards", f"{shards:,} ({totals.format}, {totals.dtype})")
     if seconds:
         rate = f"{totals.text_bytes / 1e6 / seconds:.1f} MB/s, {totals.tokens / seconds / 1e6:.2f} M tokens/s"

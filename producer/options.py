@@ -114,6 +114,12 @@ def request(
             "--metadata", panel=WORK, help="Field or column to carry into metadata/, one row for each document; repeatable."
         ),
     ] = None,
+    partition_by: Annotated[
+        str | None,
+        _option(
+            "--partition-by", panel=WORK, help="Field or column, such as language: a sealed output for each of its values."
+        ),
+    ] = None,
     separator: Annotated[
         str | None,
         _option(
@@ -197,6 +203,7 @@ def request(
         text_template=_unescaped(text_template),
         id_field=id_field,
         metadata=tuple(metadata or ()),
+        partition_by=partition_by,
         separator=separator,
         batch_bytes=batch_bytes,
         max_document_bytes=max_document_bytes,

@@ -121,6 +121,7 @@ def draft(request: Request, corpus: Corpus | None = None) -> tuple[JobSpec, toke
         text_template=request.text_template,
         id_field=request.id_field,
         metadata=request.metadata,
+        partition_by=request.partition_by,
         separator=request.separator,
         batch_bytes=request.batch_bytes or batch_bytes_for(bytes_read),
         max_document_bytes=request.max_document_bytes,

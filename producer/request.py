@@ -34,6 +34,7 @@ class Request:
     text_template: str | None = None
     id_field: str | None = None
     metadata: tuple[str, ...] = ()
+    partition_by: str | None = None
     separator: str | None = None
     batch_bytes: int | None = None
     max_document_bytes: int = 8 << 20

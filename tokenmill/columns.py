@@ -96,6 +96,21 @@ class Column:
             for index in part.kept.tolist():
                 yield number, index, Place(part.found.file, int(part.found.positions[index]), alone=True)
 
+    def values(self, name: str) -> list[str | None]:
+        """A metadata field of each document to encode."""
+        values: list[str | None] = []
+        for part in self.parts:
+            assert part.found.metadata is not None
+            values += part.found.metadata.column(name).take(pa.array(part.kept, pa.int64())).to_pylist()
+        return values
+
+    def only(self, rows: NDArray[np.bool_]) -> "Column":
+        """Some of the documents to encode, given by a mask over `text`; no rejections."""
+        masks = np.split(rows, np.cumsum([len(part.kept) for part in self.parts])[:-1])
+        pairs = zip(self.parts, masks, strict=True)
+        parts = (Screened(part.found, part.kept[mask], part.holds_special[mask], []) for part, mask in pairs)
+        return Column(tuple(parts), self.consumed)
+
     def dropped(self, rows: NDArray[np.bool_], reason: Reason) -> "Column":
         """The same with some of the documents refused, given by a mask over `text`."""
         ends = np.cumsum([len(part.kept) for part in self.parts])

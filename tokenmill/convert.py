@@ -46,6 +46,9 @@ def convert(source: str, output: str, name: FormatName, dtype: DtypeChoice, adva
         raise UsageError(f"--output is the folder to convert, {old.output}. Name another one.")
     if job.job_id != manifest.job_id:
         raise JobError(f"{old.output}: job.json and manifest.json are of two jobs. Run: tokenmill verify {old.output}")
+    if manifest.partition_by is not None:
+        what = f"is split by {manifest.partition_by}, which cannot be converted"
+        raise UsageError(f"{old.output} {what}. Run the job with --format {name}.")
     job = _claimed(_converted(job, name, dtype), new)
     new.furnish(job, _tokenizer(old, job), lambda: b"".join(_blocks(old, job.plan)))
     done = set(new.committed())

@@ -114,6 +114,8 @@ class JobSpec(Record):
     id_field: str | None = None
     #: Fields or columns that are carried into `metadata/`.
     metadata: tuple[str, ...] = ()
+    #: Field or column by whose values the output is split, see `tokenmill.partitions`; None leaves it whole.
+    partition_by: str | None = None
     #: Cuts .txt files into documents; None makes each file one document.
     separator: str | None = None
     #: Source bytes a batch aims at.

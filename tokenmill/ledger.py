@@ -1,9 +1,9 @@
 """The ledger of one output folder: what the job is, what is done, what was given up, and the seal.
 
 Comes in: records. Goes out: the files of the output contract (`job.json`, `plan.parquet`, `tokenizer/`, `shards/`,
-`entries/`, `rejected/`, `metadata/`, `parked/`, `disabled/`, `manifest.json`) and the records read back. Always holds: a batch
-is done when, and only when, its entry exists; the entry is written after every other file of the batch. Storage is
-the truth, the broker is not.
+`entries/`, `rejected/`, `metadata/`, `partitions/`, `parked/`, `disabled/`, `manifest.json`) and the records read back. Always
+holds: a batch is done when, and only when, its entry exists; the entry is written after every other file of the batch. Storage
+is the truth, the broker is not.
 """
 
 import json
@@ -15,7 +15,8 @@ from typing import BinaryIO, TypeVar
 from tokenmill import plan, storage
 from tokenmill.errors import JobError, UsageError
 from tokenmill.job import Batch, Counts, DisabledEngine, FileDigest, Job, ParkedBatch, Record, ShardEntry, StoppedJob
-from tokenmill.manifest import Manifest, Shard, Totals, read_totals, stream, totals_of
+from tokenmill.manifest import Manifest, Part, Shard, Totals, read_totals, stream, totals_of
+from tokenmill.partitions import folders_of, value_of
 from tokenmill.plan import PlanFile
 from tokenmill.shards import FORMATS
 
@@ -200,16 +201,21 @@ class Ledger:
 
         Raises JobError if an entry is missing or belongs to another job: then nothing is sealed.
         """
+        return self._seal(job, report, None)
+
+    def _seal(self, job: Job, report: Callable[[Totals], str] | None, part: str | None) -> Totals:
+        """The same, or the seal of a part: of an output that is split, each batch has entries in some of the parts."""
         # The totals stand before the table, so its rows wait on disk: each entry is read once, and what is summed is listed.
         with storage.scratch(self.output) as rows:
-            counts, found, strange, complete = Counts(), 0, 0, True
+            counts, found, strange, complete, folders = Counts(), 0, 0, True, set[str]()
             for entry in self.entries():
                 counts += entry.counts
                 strange += entry.job_id != job.job_id
                 complete = complete and entry.index == found
                 found += 1
+                folders |= folders_of(file.path for file in entry.files)
                 rows.write(Shard.of(entry).model_dump_json().encode() + b"\n")
-            if strange or not complete or found != job.batches:
+            if strange or (part is None and (not complete or found != job.batches)):
                 raise JobError(
                     f"{self.output} cannot be sealed: {found} of {job.batches} batches have an entry, "
                     f"{strange} of them of another job. Run the same command again, or into an empty folder."
@@ -217,13 +223,31 @@ class Ledger:
             for folder in ("", "shards", "entries", "rejected", "metadata", "parked"):
                 storage.sweep(self.url(folder))
             totals = totals_of(job, counts)
-            made = FORMATS[job.spec.format].seal(totals, partial(_table, rows))
-            written = tuple(storage.put(self.url(path), pieces, path) for path, pieces in made)
-            totals = totals.model_copy(update={"folder_files": written})
+            if part is not None:
+                totals = totals.model_copy(update={"partition": value_of(part)})
+            if job.spec.partition_by is None or part is not None:
+                made = FORMATS[job.spec.format].seal(totals, partial(_table, rows))
+                written = tuple(storage.put(self.url(path), pieces, path) for path, pieces in made)
+                totals = totals.model_copy(update={"folder_files": written})
+            else:
+                totals = totals.model_copy(update={"parts": self._seal_parts(job, counts, folders)})
             if report is not None:
                 storage.put(self.url("report.html"), report(totals).encode())
             storage.put(self.url("manifest.json"), stream(totals, _table(rows)))
         return totals
+
+    def _seal_parts(self, job: Job, counts: Counts, folders: set[str]) -> tuple[Part, ...]:
+        """Seal the parts of an output that is split. Raises JobError if they do not add up to it."""
+        sealed: list[Part] = []
+        for folder in sorted(folders):
+            part = Ledger(self.url(folder))
+            for file in job.tokenizer.files:
+                storage.put(part.url(file.path), storage.read(self.url(file.path)))
+            totals = part._seal(job, None, folder)
+            sealed.append(Part(path=folder, value=value_of(folder), documents=totals.documents, tokens=totals.tokens))
+        if (sum(part.documents for part in sealed), sum(part.tokens for part in sealed)) != (counts.documents, counts.tokens):
+            raise JobError(f"the parts of {self.output} do not add up to it. Run the same job into an empty folder.")
+        return tuple(sealed)
 
 
 def _table(rows: BinaryIO) -> Iterator[Shard]:

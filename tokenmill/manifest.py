@@ -47,6 +47,16 @@ class Shard(Record):
         )
 
 
+class Part(Record):
+    """One part of an output that is split by a field: a sealed output in a folder of its own."""
+
+    path: str
+    #: What its documents have in the field; None for no value.
+    value: str | None
+    documents: int
+    tokens: int
+
+
 class Totals(Record):
     """What a sealed job holds, all shards together."""
 
@@ -80,6 +90,11 @@ class Totals(Record):
     tokens_added: int = 0
     #: Seed of the documents' order; None for that of the sources.
     shuffle: int | None = None
+    #: The field by whose values the output is split, the value of this part, and all parts: of the whole there are some and no
+    #: value, of a part there is none of them.
+    partition_by: str | None = None
+    partition: str | None = None
+    parts: tuple[Part, ...] = ()
     #: What the format keeps for all shards together, such as `shards/index.json`.
     folder_files: tuple[OutputFile, ...] = ()
 
@@ -134,6 +149,7 @@ def totals_of(job: Job, counts: Counts) -> Totals:
         tokens_dropped=counts.tokens_dropped,
         tokens_added=counts.tokens_added,
         shuffle=job.spec.shuffle,
+        partition_by=job.spec.partition_by,
     )
 
 

@@ -5,7 +5,7 @@ Comes in: counts and times as the work goes on. Goes out: the sums of an entry, 
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -58,6 +58,19 @@ class Meter:
         self.tokens += int(lengths.sum())
         # frexp gives k with 2^(k-1) <= n < 2^k, and 0 for 0
         self.lengths += np.bincount(np.frexp(lengths.astype(np.float64))[1], minlength=65)
+
+    def sum_up(self, parts: Iterable["Meter"]) -> None:
+        """Take what was written from those who wrote it."""
+        fresh = Meter()
+        for part in parts:
+            fresh.documents += part.documents
+            fresh.tokens += part.tokens
+            fresh.with_special_tokens += part.with_special_tokens
+            fresh.text_bytes += part.text_bytes
+            fresh.cuts.update(part.cuts)
+            fresh.lengths += part.lengths
+        for name in ("documents", "tokens", "with_special_tokens", "text_bytes", "cuts", "lengths"):
+            setattr(self, name, getattr(fresh, name))
 
     def counts(self) -> Counts:
         """The sums, as the entry states them."""

@@ -14,10 +14,11 @@ from tokenmill import documents
 from tokenmill.columns import gathered
 from tokenmill.documents import Documents, check_unchanged
 from tokenmill.engines import Divergence
-from tokenmill.job import Batch, DisabledEngine, FileDigest, JobSpec, Run, ShardEntry
+from tokenmill.job import Batch, DisabledEngine, JobSpec, Run, ShardEntry
+from tokenmill.ledger import Ledger
 from tokenmill.meter import Meter
 from tokenmill.prefetch import prefetched
-from tokenmill.sink import Sink, Target, Watch
+from tokenmill.sink import Finished, Sink, Target, Watch
 
 
 class Abandoned(Exception):
@@ -45,7 +46,7 @@ def run_batch(targets: Sequence[Target], batch: Batch, watch: Watch, *, worker: 
     started, begin = time.time(), time.perf_counter()
     while True:
         try:
-            files = _write_files(targets, batch, watch)
+            written = _write_files(targets, batch, watch)
             break
         except _Wrong as wrong:
             target = targets[wrong.number]
@@ -54,40 +55,44 @@ def run_batch(targets: Sequence[Target], batch: Batch, watch: Watch, *, worker: 
                 each.meter.clear()
             target.meter.found_wrong = True
             targets = [each.trusted() for each in targets]
-    committed = None
-    for target, written in reversed([*zip(targets, files, strict=True)]):
+    entry = None
+    for target, finished in reversed([*zip(targets, written, strict=True)]):
+        seconds, engine = time.perf_counter() - begin, f"{target.encoder.name} {target.encoder.version}"
         run = Run(
-            engine=f"{target.encoder.name} {target.encoder.version}",
+            engine=engine,
             worker=worker,
             attempt=attempt,
             started=started,
-            seconds=time.perf_counter() - begin,
+            seconds=seconds,
             stages=target.meter.stages,
             checked=target.meter.checked,
             one_by_one=target.meter.one_by_one,
         )
-        counts = target.meter.counts()
-        entry = ShardEntry(job_id=target.job.job_id, index=batch.index, counts=counts, files=written, run=run)
         with target.meter.timed("commit"):
-            committed, taken_back = _commit(target, entry)
-        if taken_back:
-            return None
-    return committed
+            for done in finished:
+                place = target.ledger if done.folder is None else Ledger(target.ledger.url(done.folder))
+                entry = ShardEntry(job_id=target.job.job_id, index=batch.index, counts=done.counts, files=done.files, run=run)
+                if not place.commit(entry):
+                    if _differs(place, entry):
+                        return None
+                    entry = None
+    return entry
 
 
-def _commit(target: Target, entry: ShardEntry) -> tuple[ShardEntry | None, bool]:
-    """The entry, or None where another one stands; and whether that one had to go."""
-    if target.ledger.commit(entry):
-        return entry, False
-    standing = target.ledger.entry(entry.index) or entry
+def _differs(ledger: Ledger, entry: ShardEntry) -> bool:
+    """Whether the entry that stands names other files than ours; it is then taken back.
+
+    Ours have just replaced the ones it names: nobody can say which are right.
+    """
+    standing = ledger.entry(entry.index) or entry
     if standing.files == entry.files:
-        return None, False
-    target.ledger.revoke(entry.index)  # our files have just replaced the ones it names: nobody can say which are right
-    return None, True
+        return False
+    ledger.revoke(entry.index)
+    return True
 
 
-def _write_files(targets: Sequence[Target], batch: Batch, watch: Watch) -> list[tuple[FileDigest, ...]]:
-    """Write the files of a batch under their final names; returns those of each output."""
+def _write_files(targets: Sequence[Target], batch: Batch, watch: Watch) -> list[list[Finished]]:
+    """Write the files of a batch under their final names; returns what the entries of each output say."""
     read = _read(targets[0].job.spec, batch, targets[0].meter)
     columns = gathered(read, [(target.job.spec.special_tokens, target.encoder) for target in targets])
     if not watch.deaths:  # after a death one thing at a time is done, so that the next one can be laid to the right place

@@ -10,19 +10,21 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Protocol, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy import bool_
 from numpy.typing import NDArray
 
+from tokenmill import storage
 from tokenmill.columns import Column
 from tokenmill.documents import MetadataFile, Reason, RejectedFile
 from tokenmill.engines import Encoder, SpotCheck, Tokens, joined
 from tokenmill.errors import TokenmillError
-from tokenmill.job import FileDigest, Job
+from tokenmill.job import Counts, FileDigest, Job
 from tokenmill.ledger import Ledger
 from tokenmill.lengths import LengthPolicy
 from tokenmill.meter import Meter
+from tokenmill.partitions import folder_of, refuse_many
 from tokenmill.poison import Deaths, Place
 from tokenmill.shards import FORMATS, ShardWriter
 from tokenmill.shuffle import ShuffledWriter
@@ -60,18 +62,64 @@ class Target:
         return replace(self, encoder=self.encoder.reference)
 
 
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What an entry says of a batch: of all of it, or of the documents that went into one part of a split output."""
+
+    #: The part's folder, below the output; None for the output itself.
+    folder: str | None
+    counts: Counts
+    files: tuple[FileDigest, ...]
+
+
+class Part:
+    """Takes documents once they are ids: all of them, or those of one part of a split output."""
+
+    def __init__(self, job: Job, output: str, index: int) -> None:
+        self._policy = LengthPolicy(job.spec, job.bos_id, job.eos_id)
+        self.meter = Meter()
+        with ExitStack() as files:
+            self._writer = files.enter_context(_writer(job, index, output))
+            self._metadata = files.enter_context(MetadataFile(output, index, job.spec))
+            self._files = files.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._files.__exit__(kind, error, trace)
+
+    def append(self, column: Column, tokens: Tokens) -> NDArray[np.bool_] | None:
+        """Write a column's documents; returns which of them are too long to be kept, if any are."""
+        fitted = self._policy(tokens)
+        if fitted.dropped is not None:
+            column = column.dropped(fitted.dropped, Reason.TOO_MANY_TOKENS)
+        for part in column.parts:
+            self._metadata.append(part.found, part.kept)
+        self._writer.append(fitted.tokens.ids, fitted.tokens.lengths)
+        self.meter.with_special_tokens += int(column.holds_special.sum())
+        self.meter.text_bytes += int(pc.sum(pc.binary_length(column.text)).as_py() or 0)
+        self.meter.count(fitted.tokens.lengths)
+        self.meter.cuts.update(fitted.counts)
+        return fitted.dropped
+
+    def publish(self) -> tuple[FileDigest, ...]:
+        """Give the files their final names."""
+        return (*self._writer.publish(), *self._metadata.publish())
+
+
 class Sink:
     """Takes a batch's columns for one output, in order."""
 
     def __init__(self, target: Target, index: int, watch: Watch) -> None:
-        job, output = target.job, target.ledger.output
+        self._job, self._output, self._index = target.job, target.ledger.output, index
         self._encoder, self._meter, self._watch = target.encoder, target.meter, watch
-        self._check = SpotCheck(target.encoder, job.check_every)
-        self._policy = LengthPolicy(job.spec, job.bos_id, job.eos_id)
+        self._check = SpotCheck(target.encoder, target.job.check_every)
         self._files = ExitStack()
-        self._writer = self._files.enter_context(_writer(job, index, output))
-        self._rejected = self._files.enter_context(RejectedFile(output, index))
-        self._metadata = self._files.enter_context(MetadataFile(output, index, job.spec))
+        self._rejected = self._files.enter_context(RejectedFile(self._output, index))
+        self._parts: dict[str | None, Part] = {}
+        if self._job.spec.partition_by is None:
+            self._part(None)
 
     def __enter__(self) -> Self:
         return self
@@ -87,24 +135,46 @@ class Sink:
         with meter.timed("check"):
             self._check(column.text, column.holds_special, tokens)
         with meter.timed("write"):  # the check was of what the engine said; what becomes of it is no engine's affair
-            fitted = self._policy(tokens)
-            if fitted.dropped is not None:
-                column = column.dropped(fitted.dropped, Reason.TOO_MANY_TOKENS)
+            column = self._write(column, tokens)
             self._rejected.append(column.rejected)
-            for part in column.parts:
-                self._metadata.append(part.found, part.kept)
-            self._writer.append(fitted.tokens.ids, fitted.tokens.lengths)
         meter.rejected.update(rejection.reason.value for rejection in column.rejected)
-        meter.with_special_tokens += int(column.holds_special.sum())
-        meter.text_bytes += int(pc.sum(pc.binary_length(column.text)).as_py() or 0)
         meter.input_bytes, meter.checked = column.consumed, self._check.checked
-        meter.count(fitted.tokens.lengths)
-        meter.cuts.update(fitted.counts)
+        meter.sum_up(part.meter for part in self._parts.values())
 
-    def publish(self) -> tuple[FileDigest, ...]:
-        """Give the files their final names."""
+    def publish(self) -> list[Finished]:
+        """Give the files their final names; the last one returned is the output itself."""
         with self._meter.timed("commit"):
-            return (*self._writer.publish(), *self._rejected.publish(), *self._metadata.publish())
+            parts = [Finished(folder, part.meter.counts(), part.publish()) for folder, part in self._parts.items()]
+            files = [
+                file if part.folder is None else file.model_copy(update={"path": f"{part.folder}/{file.path}"})
+                for part in parts
+                for file in part.files
+            ]
+            whole = Finished(None, self._meter.counts(), (*files, *self._rejected.publish()))
+            return [*(part for part in parts if part.folder is not None), whole]
+
+    def _write(self, column: Column, tokens: Tokens) -> Column:
+        """Write each document to its part; returns the column without those that are too long."""
+        field = self._job.spec.partition_by
+        if field is None:
+            dropped = self._part(None).append(column, tokens)
+            return column if dropped is None else column.dropped(dropped, Reason.TOO_MANY_TOKENS)
+        folders = pa.array([folder_of(field, value) for value in column.values(field)], pa.string()).dictionary_encode()
+        refuse_many(field, len(self._parts.keys() | set(folders.dictionary.to_pylist())))
+        too_long = np.zeros(len(tokens), np.bool_)
+        for number, folder in enumerate(folders.dictionary.to_pylist()):
+            rows = folders.indices.to_numpy() == number
+            dropped = self._part(folder).append(column.only(rows), tokens.only(rows))
+            if dropped is not None:
+                too_long[np.flatnonzero(rows)[dropped]] = True
+        return column.dropped(too_long, Reason.TOO_MANY_TOKENS) if too_long.any() else column
+
+    def _part(self, folder: str | None) -> Part:
+        """The part that lies in a folder below the output, or all of it."""
+        if folder not in self._parts:
+            place = self._output if folder is None else storage.join(self._output, folder)
+            self._parts[folder] = self._files.enter_context(Part(self._job, place, self._index))
+        return self._parts[folder]
 
     def _encode(self, column: Column) -> tuple[Column, Tokens]:
         """A column's ids, and the column without the documents that had to be given up."""
@@ -136,7 +206,7 @@ def _writer(job: Job, index: int, output: str) -> ShardWriter:
     return writer if seed is None else ShuffledWriter(writer, output, seed, index)
 
 
-def _tried(encoder: Encoder, text: pa.LargeStringArray, holds_special: NDArray[bool_]) -> Tokens | None:
+def _tried(encoder: Encoder, text: pa.LargeStringArray, holds_special: NDArray[np.bool_]) -> Tokens | None:
     """The ids; None where the engine gave an error over some document."""
     try:
         return encoder.encode(text, holds_special)

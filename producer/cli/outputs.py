@@ -97,15 +97,19 @@ def inspect(
 ) -> None:
     """Show what a sealed output holds, or one of its documents."""
     from producer import display
+    from tokenmill.ledger import Ledger
     from tokenmill.reader import TokenDataset
 
-    dataset = TokenDataset(output)
     if document is None:
+        held = Ledger(output).manifest()
+        if held is None or not held.parts:  # what is split is no dataset, its parts are
+            held = TokenDataset(output).manifest
         if as_json:
-            typer.echo(dataset.manifest.to_json().decode(), nl=False)
+            typer.echo(held.to_json().decode(), nl=False)
         else:
-            display.sealed(dataset.manifest, len(dataset.manifest.shards), output, None)
+            display.sealed(held, len(held.shards), output, None)
         return
+    dataset = TokenDataset(output)
     if document >= len(dataset):
         raise UsageError(f"{output} holds {len(dataset):,} documents, 0 to {len(dataset) - 1:,}.")
     ids = dataset[document].tolist()

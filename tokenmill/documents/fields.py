@@ -51,7 +51,8 @@ class Fields:
                 raise UsageError(f"--metadata {name}: metadata/ has a column of that name already. See --id-field for ids.")
             if spec.metadata.count(name) > 1:
                 raise UsageError(f"--metadata {name} is given twice. Give it once.")
-        return cls(text, between, spec.id_field, spec.metadata, spec.max_document_bytes)
+        split = () if spec.partition_by is None or spec.partition_by in spec.metadata else (spec.partition_by,)
+        return cls(text, between, spec.id_field, (*spec.metadata, *split), spec.max_document_bytes)
 
     @property
     def plain(self) -> bool:

@@ -28,6 +28,7 @@ class MetadataFile:
     def __init__(self, output: str, index: int, spec: JobSpec) -> None:
         self._path, self._documents = f"metadata/{index:06d}.parquet", 0
         self._rows: list[pa.RecordBatch] = []
+        self._names = list(spec.metadata)
         self._file: storage.Writer | None = None
         if spec.metadata:
             self._schema = pa.schema([*GIVEN_COLUMNS, *(pa.field(name, pa.string()) for name in spec.metadata)])
@@ -55,7 +56,7 @@ class MetadataFile:
             pa.repeat(found.unit, len(kept)),
             ids,
         ]
-        columns = [*given, *found.metadata.take(chosen).columns]
+        columns = [*given, *found.metadata.select(self._names).take(chosen).columns]
         self._rows.append(pa.RecordBatch.from_arrays(columns, schema=self._schema))
         self._documents += len(kept)
         if sum(rows.nbytes for rows in self._rows) >= COLUMN_BYTES:

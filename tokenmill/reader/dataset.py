@@ -57,6 +57,9 @@ class TokenDataset:
         if found is None:
             raise JobError(f"{output} is not sealed (no manifest.json). Run the same `tokenmill run` again to finish it.")
         self.manifest = Manifest.from_json(found, storage.join(self.output, "manifest.json"))
+        if self.manifest.parts:
+            some = storage.join(output, self.manifest.parts[0].path)
+            raise UsageError(f"{output} is split by {self.manifest.partition_by}. Open a part, such as {some}, or a Mixture.")
         if tokenizer is not None:
             identity.check(tokenizer, self.manifest.tokenizer, self.tokenizer, self.output)
         self._check(hashes)
