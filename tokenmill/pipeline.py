@@ -25,6 +25,7 @@ from tokenmill.job import Batch, DisabledEngine, FileDigest, Job, Run, ShardEntr
 from tokenmill.ledger import Ledger
 from tokenmill.lengths import LengthPolicy
 from tokenmill.meter import Meter
+from tokenmill.packing.writers import packed
 from tokenmill.poison import Deaths, Place
 from tokenmill.prefetch import prefetched
 from tokenmill.shards import FORMATS, ShardWriter
@@ -106,7 +107,7 @@ def _write_files(
     if not watch.deaths:  # after a death one thing at a time is done, so that the next one can be laid to the right place
         columns = prefetched(columns)
     with (
-        _writer(job, batch, ledger.output) as writer,
+        _writer(job, batch, ledger.output, meter) as writer,
         RejectedFile(ledger.output, batch.index) as rejected,
         MetadataFile(ledger.output, batch.index, job.spec) as metadata,
         closing(columns),
@@ -140,9 +141,10 @@ def _write_files(
             return (*writer.publish(), *rejected.publish(), *metadata.publish())
 
 
-def _writer(job: Job, batch: Batch, output: str) -> ShardWriter:
+def _writer(job: Job, batch: Batch, output: str, meter: Meter) -> ShardWriter:
     """What takes the documents of a batch, in source order."""
     writer, seed = FORMATS[job.spec.format].writer(output, batch.index, job.spec.dtype), job.spec.shuffle
+    writer = packed(writer, output, batch.index, job.spec.pack, job.pad_id, meter.cuts)
     return writer if seed is None else ShuffledWriter(writer, output, seed, batch.index)
 
 

@@ -60,7 +60,7 @@ def verify(output: str, *, full: bool, advance: Callable[[int, int], None]) -> V
     sound: set[int] = set()
     for position, shard in enumerate(manifest.shards):
         found = [line for file in shard.files for line in _file(ledger, file.path, file.bytes, file.sha256)]
-        found = found or _shard(dataset, position, shard)
+        found = found or list(_shard(dataset, position, shard))
         dataset.forget(position)
         verdict.files += len(shard.files)
         findings += found
@@ -103,6 +103,8 @@ def _sums(manifest: Manifest) -> Iterator[str]:
         "tokens": sum(shard.tokens for shard in manifest.shards),
         "documents": sum(shard.documents for shard in manifest.shards),
         "rejected": sum(shard.rejected for shard in manifest.shards),
+        "sequences": sum(shard.sequences or 0 for shard in manifest.shards),
+        "tokens_padding": sum(shard.tokens_padding for shard in manifest.shards),
     }
     for name, total in sums.items():
         stated = getattr(manifest, name)
@@ -124,12 +126,19 @@ def _file(ledger: Ledger, path: str, size: int, sha256: str) -> Iterator[str]:
         yield f"{path} has changed: sha256 {found.sha256[:12]}…, the manifest says {sha256[:12]}…"
 
 
-def _shard(dataset: TokenDataset, position: int, shard: Shard) -> list[str]:
-    reader = dataset.shard(position)
-    tokens = int(reader.lengths.sum(dtype=np.int64))
-    if (len(reader), tokens) != (shard.documents, shard.tokens):
-        return [f"shard {shard.index:06d} holds {len(reader)} documents and {tokens} tokens, not what the manifest says"]
-    return []
+def _shard(dataset: TokenDataset, position: int, shard: Shard) -> Iterator[str]:
+    """Whether its files hold what the manifest says, and packed rows nothing but documents and padding."""
+    try:
+        opened = dataset.opened(position)
+    except TokenmillError as error:
+        yield str(error)
+        return
+    if dataset.manifest.pack is None:
+        return
+    for row in np.flatnonzero(opened.used < dataset.manifest.pack.length).tolist():
+        if (opened.stored[row][opened.used[row] :] != dataset.manifest.pad_id).any():
+            yield f"shard {shard.index:06d}: sequence {row} has other ids than {dataset.manifest.pad_id} in its padding"
+            return
 
 
 def _compare(
