@@ -105,8 +105,8 @@ class Pieces:
             raise JobError(f"{url} is missing: without it nobody knows the documents of packed rows. {_advice(output)}")
         try:
             with storage.open_input(url) as file:
-                table = pq.read_table(file, columns=list(COLUMNS))
-            if table.schema.names != list(COLUMNS) or any(column.null_count for column in table.columns):
+                table = pq.ParquetFile(file).read()
+            if not table.schema.equals(_schema()):
                 raise JobError(f"{url} does not hold {', '.join(COLUMNS)}. {_advice(output)}")
             return cls(*(column.to_numpy().astype(np.int64, copy=False) for column in table.columns))
         except (pa.ArrowException, ValueError) as error:
