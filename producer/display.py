@@ -104,6 +104,8 @@ def introduce(prepared: Prepared) -> None:
     print(f"job        {job.job_id}: {size}", file=sys.stderr)
     print(f"tokenizer  {job.tokenizer.name}: {job.tokenizer.vocab_size:,} ids, {job.spec.dtype}", file=sys.stderr)
     print(f"ends       BOS {job.spec.bos_token or 'none'}, EOS {job.spec.eos_token or 'none'}", file=sys.stderr)
+    if (pack := job.spec.pack) is not None:
+        print(f"packed     rows of {pack.length:,} ({pack.method}), filled with {pack.pad_token}", file=sys.stderr)
     print(f"engine     {job.engine.name} {job.engine.version}: {job.engine.reason}", file=sys.stderr)
     if prepared.passed_over:
         print(f"note       passed over files that are no sources: {prepared.passed_over}", file=sys.stderr)
@@ -120,6 +122,8 @@ def sealed(totals: Totals, shards: int, output: str, seconds: float | None, disa
     table.add_row("rejected", f"{totals.rejected:,}" + (f"  ({reasons})" if reasons else ""))
     if cut := totals.cut():
         table.add_row("length", cut)
+    if packed := totals.packed():
+        table.add_row("packed", packed)
     if totals.documents_with_special_tokens:
         what = {"text": "kept as text", "parse": "parsed", "reject": "rejected"}[totals.special_tokens.value]
         table.add_row("special", f"{totals.documents_with_special_tokens:,} documents hold a special token's string, {what}")

@@ -10,7 +10,7 @@ import typer
 
 from producer import bytesize
 from producer.request import Request
-from tokenmill.choices import DtypeChoice, FormatName
+from tokenmill.choices import DtypeChoice, FormatName, PackMethod
 from tokenmill.errors import UsageError
 
 IDS, FILES, WORK = "Ids", "Which files", "Work"
@@ -85,6 +85,19 @@ def request(
         _option(
             "--shuffle", panel=IDS, help="Seed: put all documents into an order that depends on it alone.", min=0, max=2**64 - 1
         ),
+    ] = None,
+    pack: Annotated[
+        int | None,
+        _option(
+            "--pack", panel=IDS, help="Store rows of exactly this many tokens in place of documents.", min=2, max=2**31 - 1
+        ),
+    ] = None,
+    pack_method: Annotated[
+        PackMethod,
+        _option("--pack-method", panel=IDS, help="Documents end to end, cut where rows end; or whole, with padding."),
+    ] = "concatenate",
+    pad_token: Annotated[
+        str | None, _option("--pad-token", panel=IDS, help="With --pack: what fills a row; by default the tokenizer's own.")
     ] = None,
     dtype: Annotated[
         DtypeChoice,
@@ -197,6 +210,9 @@ def request(
         over_length=over_length,
         stride=stride,
         shuffle=shuffle,
+        pack=pack,
+        pack_method=pack_method,
+        pad_token=pad_token,
         dtype=dtype,
         format=format,
         text_field=text_field or "text",

@@ -27,7 +27,18 @@ from tokenmill import __version__, documents, storage, tokenizers
 from tokenmill import plan as plan_file
 from tokenmill.engines import choose
 from tokenmill.errors import BatchError, UsageError
-from tokenmill.job import Batch, Device, EngineChoice, FileDigest, Job, JobSpec, OverLength, Sampling, SpecialTokens
+from tokenmill.job import (
+    Batch,
+    Device,
+    EngineChoice,
+    FileDigest,
+    Job,
+    JobSpec,
+    OverLength,
+    Packing,
+    Sampling,
+    SpecialTokens,
+)
 from tokenmill.ledger import Ledger
 from tokenmill.settings import Settings
 from tokenmill.shards import FORMATS
@@ -117,6 +128,7 @@ def draft(request: Request, corpus: Corpus | None = None) -> tuple[JobSpec, toke
         over_length=OverLength(request.over_length),
         stride=request.stride,
         shuffle=request.shuffle,
+        pack=_packing(request, files),
         text_field=request.text_field,
         text_template=request.text_template,
         id_field=request.id_field,
@@ -156,6 +168,23 @@ def _check_lengths(request: Request, ends: int) -> None:
     if request.metadata and (request.shuffle is not None or rule == "split"):
         what = "--over-length split" if request.shuffle is None else "--shuffle"
         raise UsageError(f"--metadata has a row for each document as it was read, which {what} changes. Leave one of them out.")
+
+
+def _packing(request: Request, files: tokenizers.TokenizerFiles) -> Packing | None:
+    """The rows that were asked for. Raises UsageError if they make no sense, or no token is settled to fill them."""
+    length, method = request.pack, request.pack_method
+    if length is None:
+        given = ["--pad-token"] * (request.pad_token is not None) + ["--pack-method"] * (method != "concatenate")
+        if given:
+            raise UsageError(f"{given[0]} is for packed rows. Give --pack LENGTH too, or leave it out.")
+        return None
+    limit = request.max_tokens
+    if method == "best-fit" and (limit is None or limit > length):
+        raise UsageError(
+            f"--pack-method best-fit cuts no document, and one may have more than {length} tokens. Say what becomes of it: "
+            f"--max-tokens {length} and --over-length truncate, split or drop; or give --pack-method concatenate."
+        )
+    return Packing(length=length, method=method, pad_token=tokenizers.settle_pad(files, request.pad_token))
 
 
 def _from_hub_before(request: Request) -> tokenizers.TokenizerFiles | None:
@@ -244,6 +273,7 @@ def _new(
         tokenizer=files.ref,
         bos_id=files.model.id_of(spec.bos_token),
         eos_id=files.model.id_of(spec.eos_token),
+        pad_id=None if spec.pack is None else files.model.id_of(spec.pack.pad_token),
         source_fingerprint=corpus.fingerprint(),
         source_files=len(corpus.files),
         source_bytes=corpus.bytes if spec.sample is None else spread.bytes,

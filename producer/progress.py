@@ -91,6 +91,8 @@ class Progress:
             "documents_split": self.counts.documents_split,
             "tokens_dropped": self.counts.tokens_dropped,
             "tokens_added": self.counts.tokens_added,
+            "sequences": self.counts.sequences,
+            "tokens_padding": self.counts.tokens_padding,
             "input_bytes": self.input_bytes,
             "total_bytes": self.job.source_bytes,
             "bytes_per_second": self.pace,

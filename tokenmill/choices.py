@@ -8,3 +8,5 @@ FormatName = Literal["megatron", "parquet", "arrow", "olmo", "datatrove", "litda
 Dtype = Literal["uint16", "int32", "uint32"]
 #: The same, or what the format's own tools would take for the vocabulary.
 DtypeChoice = Literal["auto", "uint16", "int32", "uint32"]
+#: How documents come into packed rows: end to end and cut where a row ends, or whole.
+PackMethod = Literal["concatenate", "best-fit"]

@@ -94,7 +94,7 @@ def _shard(old: Ledger, new: Ledger, manifest: Manifest, job: Job, shard: Shard)
         for _ in _blocks(old, file):
             pass
     reader = source.reader(old.output, shard.index)
-    if (len(reader), int(reader.lengths.sum(dtype=np.int64))) != (shard.documents, shard.tokens):
+    if (len(reader), int(reader.lengths.sum(dtype=np.int64))) != (shard.stored_documents, shard.stored_tokens):
         raise _changed(old, own[0].path)
     written = _write(reader, target, new, job, shard.index)
     others = (file for file in shard.files if not source.owns(file.path))

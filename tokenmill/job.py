@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from tokenmill.broker import JOB_ID
-from tokenmill.choices import Dtype, FormatName
+from tokenmill.choices import Dtype, FormatName, PackMethod
 from tokenmill.errors import JobError
 from tokenmill.roots import leads_out
 
@@ -80,6 +80,16 @@ class Sampling(Record):
     seed: int = 0
 
 
+class Packing(Record):
+    """Rows of one length, which the shard format stores in place of documents."""
+
+    #: Tokens of a row, padding included.
+    length: int = Field(gt=0, lt=1 << 31)
+    method: PackMethod
+    #: What fills a row.
+    pad_token: str
+
+
 class JobSpec(Record):
     """Everything the user asked for that decides ids, shards or the manifest."""
 
@@ -104,6 +114,8 @@ class JobSpec(Record):
     stride: int = Field(default=0, ge=0)
     #: Seed of the documents' order; None leaves them in that of the sources.
     shuffle: int | None = Field(default=None, ge=0, lt=1 << 64)
+    #: Rows that documents are packed into; None stores documents as they are.
+    pack: Packing | None = None
     dtype: Dtype
     format: FormatName = "megatron"
     #: Field or column that holds a document's text, by its name or by a path (`data.text`).
@@ -176,6 +188,8 @@ class Job(Record):
     tokenizer: TokenizerRef
     bos_id: int | None
     eos_id: int | None
+    #: What fills packed rows; None where nothing is packed.
+    pad_id: int | None = None
     #: sha256 over the sorted source files with size and modification mark.
     source_fingerprint: str
     source_files: int
@@ -251,6 +265,9 @@ class Counts(Record):
     tokens_dropped: int = 0
     #: Tokens that pieces have beyond those of the document they were cut from: overlap, BOS, EOS.
     tokens_added: int = 0
+    #: Packed rows, and the padding in them, which is not among `tokens`; none where nothing is packed.
+    sequences: int = 0
+    tokens_padding: int = 0
     #: Documents in `rejected/`, by reason.
     rejected: dict[str, int] = {}
     #: Encoded documents that contain a special token's string.
@@ -293,6 +310,8 @@ class Counts(Record):
             pieces=self.pieces + other.pieces,
             tokens_dropped=self.tokens_dropped + other.tokens_dropped,
             tokens_added=self.tokens_added + other.tokens_added,
+            sequences=self.sequences + other.sequences,
+            tokens_padding=self.tokens_padding + other.tokens_padding,
             rejected={reason: self.rejected.get(reason, 0) + other.rejected.get(reason, 0) for reason in reasons},
             with_special_tokens=self.with_special_tokens + other.with_special_tokens,
             input_bytes=self.input_bytes + other.input_bytes,

@@ -15,6 +15,7 @@ from tokenmill.job import (
     Job,
     OutputFile,
     OverLength,
+    Packing,
     Record,
     Sampling,
     ShardEntry,
@@ -34,9 +35,22 @@ class Shard(Record):
     tokens: int
     documents: int
     rejected: int
+    #: Packed rows, and the padding in them; None where nothing is packed.
+    sequences: int | None = None
+    tokens_padding: int = 0
+
+    @property
+    def stored_documents(self) -> int:
+        """What its format stores as documents: packed rows, or documents."""
+        return self.documents if self.sequences is None else self.sequences
+
+    @property
+    def stored_tokens(self) -> int:
+        """Ids in its files, padding included."""
+        return self.tokens + self.tokens_padding
 
     @classmethod
-    def of(cls, entry: ShardEntry) -> Self:
+    def of(cls, entry: ShardEntry, job: Job) -> Self:
         """What the manifest keeps of an entry: all but how it was made."""
         return cls(
             index=entry.index,
@@ -44,6 +58,8 @@ class Shard(Record):
             tokens=entry.counts.tokens,
             documents=entry.counts.documents,
             rejected=entry.counts.rejected_total,
+            sequences=None if job.spec.pack is None else entry.counts.sequences,
+            tokens_padding=entry.counts.tokens_padding,
         )
 
 
@@ -90,6 +106,12 @@ class Totals(Record):
     tokens_added: int = 0
     #: Seed of the documents' order; None for that of the sources.
     shuffle: int | None = None
+    #: What documents were packed into; None where they were not.
+    pack: Packing | None = None
+    pad_id: int | None = None
+    sequences: int = 0
+    #: Not among `tokens`.
+    tokens_padding: int = 0
     #: The field by whose values the output is split, the value of this part, and all parts: of the whole there are some and no
     #: value, of a part there is none of them.
     partition_by: str | None = None
@@ -111,6 +133,13 @@ class Totals(Record):
             OverLength.DROP: f"{self.rejected_by_reason.get('too_many_tokens', 0):,} documents with {dropped}",
         }
         return f"at most {self.max_tokens:,} tokens: {said[self.over_length]}"
+
+    def packed(self) -> str:
+        """One line for people on what the rows came to; nothing where there are none."""
+        if self.pack is None:
+            return ""
+        share = self.tokens_padding / max(1, self.tokens + self.tokens_padding)
+        return f"{self.sequences:,} sequences of {self.pack.length:,} ({self.pack.method}), {share:.2%} padding"
 
 
 class Manifest(Totals):
@@ -149,6 +178,10 @@ def totals_of(job: Job, counts: Counts) -> Totals:
         tokens_dropped=counts.tokens_dropped,
         tokens_added=counts.tokens_added,
         shuffle=job.spec.shuffle,
+        pack=job.spec.pack,
+        pad_id=job.pad_id,
+        sequences=counts.sequences,
+        tokens_padding=counts.tokens_padding,
         partition_by=job.spec.partition_by,
     )
 

@@ -118,6 +118,7 @@ def _identity(job: Job, totals: Totals, engines: Counter[str]) -> str:
         "BOS, EOS": f"{totals.bos_token or 'none'}, {totals.eos_token or 'none'}",
         "order": "as in the sources" if totals.shuffle is None else f"shuffled by seed {totals.shuffle}",
         "length": totals.cut() or "as it is",
+        "packed": totals.packed() or "no",
         "special tokens in text": f"{totals.special_tokens.value}; {holding}",
         "engine chosen": f"{job.engine.name} {job.engine.version}: {job.engine.reason}",
         "batches by engine": ", ".join(f"{engine}: {count:,}" for engine, count in sorted(engines.items())) or "none",

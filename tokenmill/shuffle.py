@@ -3,29 +3,25 @@
 Comes in: a seed, a stream (the plan, or one batch), a count. Goes out: a permutation; and a shard writer that takes documents
 in source order and writes them in the permuted one. Always holds: the permutation is arithmetic on 64-bit integers, no
 library's generator, so it stays the same whatever the machine or the version of NumPy (law 2); a batch waits as a nameless
-file on this machine's disk, and memory holds 16 bytes a document and a column or two (law 7).
+file on this machine's disk, and memory holds 12 bytes a document and a column or two (law 7).
 
 The shuffle has two steps. The plan cuts the sources into pieces smaller than a batch, permutes them and deals them into
 batches; each batch then permutes its documents. Documents of one piece stay in one shard, in no order.
 """
 
 from contextlib import ExitStack
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenmill import storage
 from tokenmill.job import FileDigest
-from tokenmill.lengths import ranges
 from tokenmill.shards import ShardWriter
+from tokenmill.staged import COLUMN_TOKENS, Staged
 
 #: The stream that permutes the pieces of the plan; a batch's is its index.
 PLAN = (1 << 64) - 1
-#: Tokens that are gathered before they are written, about.
-COLUMN_TOKENS = 1 << 20
 
 
 def order(seed: int, stream: int, count: int) -> NDArray[np.int64]:
@@ -52,25 +48,13 @@ def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return mixed ^ (mixed >> np.uint64(31))
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """Documents that came together, sorted by their keys, on disk."""
-
-    #: Where its tokens begin in the file, in tokens.
-    start: int
-    keys: NDArray[np.uint64]
-    lengths: NDArray[np.int64]
-
-
 class ShuffledWriter:
-    """A shard writer that writes a batch's documents in the order of its seed: an external sort by their keys."""
+    """A shard writer that writes a batch's documents in the order of its seed."""
 
     def __init__(self, writer: ShardWriter, output: str, seed: int, batch: int) -> None:
         self._writer, self._seed, self._batch = writer, seed, batch
-        self._documents = self._tokens = 0
-        self._runs: list[_Run] = []
         self._open = ExitStack()
-        self._staged = self._open.enter_context(storage.scratch(output))
+        self._staged = self._open.enter_context(Staged(output))
 
     def __enter__(self) -> Self:
         self._open.enter_context(self._writer)
@@ -81,40 +65,12 @@ class ShuffledWriter:
 
     def append(self, ids: NDArray[np.uint32], lengths: NDArray[np.int64]) -> None:
         """Add documents, in source order."""
-        ids, lengths, own = _sorted(ids, lengths, keys(self._seed, self._batch, self._documents, len(lengths)))
-        self._staged.write(ids.data.cast("B"))
-        self._runs.append(_Run(self._tokens, own, lengths))
-        self._documents += len(lengths)
-        self._tokens += len(ids)
+        self._staged.add(ids, lengths, keys(self._seed, self._batch, self._staged.documents, len(lengths)))
 
     def publish(self) -> tuple[FileDigest, ...]:
         """Write the documents in their new order, and give the files their final names."""
-        columns = self._tokens // COLUMN_TOKENS + 1
+        columns = self._staged.tokens // COLUMN_TOKENS + 1
         bounds = np.array([(number << 64) // columns for number in range(1, columns)], np.uint64)
-        cuts = [np.concatenate(([0], np.searchsorted(run.keys, bounds), [len(run.keys)])) for run in self._runs]
-        # where each run's next document begins: a run is read from its beginning to its end, a bit for each column
-        places = [run.start for run in self._runs]
-        for column in range(columns):
-            ids = [np.empty(0, np.uint32)]
-            lengths = [np.empty(0, np.int64)]
-            own = [np.empty(0, np.uint64)]
-            for number, (run, cut) in enumerate(zip(self._runs, cuts, strict=True)):
-                first, last = int(cut[column]), int(cut[column + 1])
-                lengths.append(run.lengths[first:last])
-                own.append(run.keys[first:last])
-                size = int(lengths[-1].sum())
-                self._staged.seek(4 * places[number])
-                ids.append(np.frombuffer(self._staged.read(4 * size), np.uint32))
-                places[number] += size
-            shuffled = _sorted(np.concatenate(ids), np.concatenate(lengths), np.concatenate(own))
-            self._writer.append(*shuffled[:2])
+        for ids, lengths in self._staged.columns(bounds):
+            self._writer.append(ids, lengths)
         return self._writer.publish()
-
-
-def _sorted(
-    ids: NDArray[np.uint32], lengths: NDArray[np.int64], own: NDArray[np.uint64]
-) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.uint64]]:
-    """Documents by their keys."""
-    rank = np.argsort(own)
-    starts = (np.cumsum(lengths) - lengths)[rank]
-    return ids[ranges(starts, lengths[rank])], lengths[rank], own[rank]

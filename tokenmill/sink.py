@@ -24,6 +24,7 @@ from tokenmill.job import Counts, FileDigest, Job
 from tokenmill.ledger import Ledger
 from tokenmill.lengths import LengthPolicy
 from tokenmill.meter import Meter
+from tokenmill.packing.writers import packed
 from tokenmill.partitions import folder_of, refuse_many
 from tokenmill.poison import Deaths, Place
 from tokenmill.shards import FORMATS, ShardWriter
@@ -79,7 +80,7 @@ class Part:
         self._policy = LengthPolicy(job.spec, job.bos_id, job.eos_id)
         self.meter = Meter()
         with ExitStack() as files:
-            self._writer = files.enter_context(_writer(job, index, output))
+            self._writer = files.enter_context(_writer(job, index, output, self.meter))
             self._metadata = files.enter_context(MetadataFile(output, index, job.spec))
             self._files = files.pop_all()
 
@@ -144,7 +145,11 @@ class Sink:
     def publish(self) -> list[Finished]:
         """Give the files their final names; the last one returned is the output itself."""
         with self._meter.timed("commit"):
-            parts = [Finished(folder, part.meter.counts(), part.publish()) for folder, part in self._parts.items()]
+            written = {
+                folder: part.publish() for folder, part in self._parts.items()
+            }  # which counts what packing has made of it
+            self._meter.sum_up(part.meter for part in self._parts.values())
+            parts = [Finished(folder, part.meter.counts(), written[folder]) for folder, part in self._parts.items()]
             files = [
                 file if part.folder is None else file.model_copy(update={"path": f"{part.folder}/{file.path}"})
                 for part in parts
@@ -200,9 +205,10 @@ class Sink:
         return column.without(refused), joined(encoded)
 
 
-def _writer(job: Job, index: int, output: str) -> ShardWriter:
+def _writer(job: Job, index: int, output: str, meter: Meter) -> ShardWriter:
     """What takes the documents of a batch, in source order."""
     writer, seed = FORMATS[job.spec.format].writer(output, index, job.spec.dtype), job.spec.shuffle
+    writer = packed(writer, output, index, job.spec.pack, job.pad_id, meter.cuts)
     return writer if seed is None else ShuffledWriter(writer, output, seed, index)
 
 

@@ -9,16 +9,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tokenmill import documents, storage
-from tokenmill.columns import screen
+from tokenmill.columns import Column, Screened, screen
 from tokenmill.documents import GIVEN_UP, rejections
 from tokenmill.engines import Encoder
-from tokenmill.errors import TokenmillError
+from tokenmill.errors import JobError, TokenmillError
 from tokenmill.job import Job
 from tokenmill.ledger import Ledger
 from tokenmill.lengths import LengthPolicy
 from tokenmill.manifest import Manifest, Shard
+from tokenmill.partitions import folder_of
 from tokenmill.reader import TokenDataset
 from tokenmill.shuffle import order
 from tokenmill.tokenizers import Model
@@ -47,8 +49,12 @@ def verify(output: str, *, full: bool, advance: Callable[[int, int], None]) -> V
 
     Raises JobError if the output is not sealed; everything else is a finding.
     """
-    dataset = TokenDataset(output)
-    ledger, manifest = Ledger(output), dataset.manifest
+    ledger = Ledger(output)
+    manifest = ledger.manifest()
+    if manifest is None:
+        raise JobError(f"{output} is not sealed (no manifest.json). Run the same `tokenmill run` again to finish it.")
+    folders: tuple[str | None, ...] = tuple(part.path for part in manifest.parts) or (None,)
+    parts = [Place(folder, TokenDataset(ledger.url(folder) if folder else output)) for folder in folders]
     job, verdict, findings = ledger.job(), Verdict(), list[str]()
     chosen = manifest.shards if full else _spread(manifest.shards)
     steps, done = len(manifest.shards) + len(chosen), 0
@@ -58,31 +64,83 @@ def verify(output: str, *, full: bool, advance: Callable[[int, int], None]) -> V
         findings += _file(ledger, file.path, file.bytes, file.sha256)
         verdict.files += 1
     sound: set[int] = set()
-    for position, shard in enumerate(manifest.shards):
+    for shard in manifest.shards:
         found = [line for file in shard.files for line in _file(ledger, file.path, file.bytes, file.sha256)]
-        found = found or _shard(dataset, position, shard)
-        dataset.forget(position)
+        found = found or [line for held in _held(parts, shard.index) for line in _shard(held, shard.index)]
+        _forget(parts, shard.index)
         verdict.files += len(shard.files)
         findings += found
         if not found:
             sound.add(shard.index)
         done += 1
         advance(done, steps)
+    for part in parts:
+        if part.folder is not None:
+            findings += _part(ledger, part.folder, part.dataset.manifest, verdict)
     model = Model(storage.read(ledger.url("tokenizer/tokenizer.json")), ledger.url("tokenizer/tokenizer.json"))
     encoder = Encoder(model, job.spec, "reference")
     for shard in chosen:
         if shard.index in sound:
             limit = None if full else SAMPLE_DOCUMENTS
             try:
-                for line in _compare(ledger, job, encoder, dataset, shard, limit, verdict):
+                for line in _compare(ledger, job, encoder, _held(parts, shard.index), shard.index, limit, verdict):
                     findings.append(line)
             except TokenmillError as error:
                 findings.append(f"shard {shard.index:06d} cannot be encoded again: {error}")
-            dataset.forget(manifest.shards.index(shard))
+            _forget(parts, shard.index)
         done += 1
         advance(done, steps)
     verdict.findings = tuple(findings)
     return verdict
+
+
+class Place:
+    """Where documents lie: an output, or one of the parts it is split into."""
+
+    def __init__(self, folder: str | None, dataset: TokenDataset) -> None:
+        self.folder, self.dataset = folder, dataset
+        #: Batch -> place among the shards; a part has none of a batch without documents for it.
+        self.positions = {shard.index: position for position, shard in enumerate(dataset.manifest.shards)}
+
+
+@dataclass(slots=True)
+class Held:
+    """What a place holds of one batch."""
+
+    folder: str | None
+    dataset: TokenDataset
+    position: int
+    #: Documents compared so far.
+    compared: int = 0
+
+    @property
+    def documents(self) -> int:
+        return self.dataset.manifest.shards[self.position].documents
+
+    def stands(self, seed: int | None, index: int) -> NDArray[np.int64]:
+        """Where each document is in the shard, by its place in the sources."""
+        return np.arange(self.documents) if seed is None else np.argsort(order(seed, index, self.documents))
+
+
+def _held(places: list[Place], index: int) -> list[Held]:
+    """What all places hold of a batch."""
+    return [Held(place.folder, place.dataset, place.positions[index]) for place in places if index in place.positions]
+
+
+def _forget(places: list[Place], index: int) -> None:
+    for held in _held(places, index):
+        held.dataset.forget(held.position)
+
+
+def _part(ledger: Ledger, folder: str, manifest: Manifest, verdict: Verdict) -> Iterator[str]:
+    """What a part says of itself."""
+    part = Ledger(ledger.url(folder))
+    for line in _sums(manifest):
+        yield f"{folder}: {line}"
+    for file in (*manifest.tokenizer.files, *manifest.folder_files):
+        verdict.files += 1
+        for line in _file(part, file.path, file.bytes, file.sha256):
+            yield f"{folder}: {line}"
 
 
 def _spread(shards: tuple[Shard, ...]) -> tuple[Shard, ...]:
@@ -103,6 +161,8 @@ def _sums(manifest: Manifest) -> Iterator[str]:
         "tokens": sum(shard.tokens for shard in manifest.shards),
         "documents": sum(shard.documents for shard in manifest.shards),
         "rejected": sum(shard.rejected for shard in manifest.shards),
+        "sequences": sum(shard.sequences or 0 for shard in manifest.shards),
+        "tokens_padding": sum(shard.tokens_padding for shard in manifest.shards),
     }
     for name, total in sums.items():
         stated = getattr(manifest, name)
@@ -124,43 +184,66 @@ def _file(ledger: Ledger, path: str, size: int, sha256: str) -> Iterator[str]:
         yield f"{path} has changed: sha256 {found.sha256[:12]}…, the manifest says {sha256[:12]}…"
 
 
-def _shard(dataset: TokenDataset, position: int, shard: Shard) -> list[str]:
-    reader = dataset.shard(position)
-    tokens = int(reader.lengths.sum(dtype=np.int64))
-    if (len(reader), tokens) != (shard.documents, shard.tokens):
-        return [f"shard {shard.index:06d} holds {len(reader)} documents and {tokens} tokens, not what the manifest says"]
-    return []
+def _shard(held: Held, index: int) -> Iterator[str]:
+    """Whether its files hold what the manifest says, and packed rows nothing but documents and padding."""
+    try:
+        opened = held.dataset.opened(held.position)
+    except TokenmillError as error:
+        yield str(error)
+        return
+    packing, pad_id = held.dataset.manifest.pack, held.dataset.manifest.pad_id
+    if packing is None:
+        return
+    for row in np.flatnonzero(opened.used < packing.length).tolist():
+        if (opened.stored[row][opened.used[row] :] != pad_id).any():
+            yield f"shard {index:06d}: sequence {row} has other ids than {pad_id} in its padding"
+            return
 
 
 def _compare(
-    ledger: Ledger, job: Job, encoder: Encoder, dataset: TokenDataset, shard: Shard, limit: int | None, verdict: Verdict
+    ledger: Ledger, job: Job, encoder: Encoder, held: list[Held], index: int, limit: int | None, verdict: Verdict
 ) -> Iterator[str]:
     """Read a batch's documents again, all or the first `limit`, and compare their ids with the shard's."""
-    batch, output = ledger.batch(shard.index), ledger.output
+    batch, output, field = ledger.batch(index), ledger.output, job.spec.partition_by
     policy = LengthPolicy(job.spec, job.bos_id, job.eos_id)
-    seed, count = job.spec.shuffle, shard.documents
-    stands = np.arange(count) if seed is None else np.argsort(order(seed, shard.index, count))
-    reader, next_document = dataset.shard(dataset.manifest.shards.index(shard)), 0
-    given_up = {(r.file, r.position): r.reason for r in rejections(output, shard.index) if r.reason in GIVEN_UP}
+    stands = {one.folder: one.stands(job.spec.shuffle, index) for one in held}
+    by_folder, compared = {one.folder: one for one in held}, 0
+    given_up = {(r.file, r.position): r.reason for r in rejections(output, index) if r.reason in GIVEN_UP}
     for span in batch.spans:
         for found in documents.read(span, job.spec):
             places = enumerate(found.positions.tolist()) if given_up else ()
             refused = {i: given_up[found.file, position] for i, position in places if (found.file, position) in given_up}
             screened = screen(found, job.spec.special_tokens, encoder).without(refused)
             text, holds_special = screened.text, screened.holds_special
-            wanted = len(text) if limit is None else min(len(text), max(0, limit - next_document))
-            tokens = policy(encoder.encode(text[:wanted], holds_special[:wanted])).tokens
-            for index in range(len(tokens)):
-                if next_document >= len(reader):
-                    yield f"shard {shard.index:06d}: the sources hold more documents than the shard; they have changed"
-                    return
-                if not np.array_equal(reader[int(stands[next_document])], tokens.document(index)):
-                    yield f"shard {shard.index:06d}: the ids of document {stands[next_document]} are not the reference's"
-                    return
-                next_document += 1
-                verdict.compared += 1
-            if limit is not None and next_document >= limit:
+            wanted = len(text) if limit is None else min(len(text), max(0, limit - compared))
+            encoded = encoder.encode(text[:wanted], holds_special[:wanted])
+            for folder, rows in _split(screened, field, wanted):
+                tokens = policy(encoded if field is None else encoded.only(rows)).tokens
+                one = by_folder.get(folder)
+                for number in range(len(tokens)):
+                    if one is None or one.compared >= one.documents:
+                        yield f"shard {index:06d}: the sources hold more documents than the shard; they have changed"
+                        return
+                    place = int(stands[folder][one.compared])
+                    if not np.array_equal(one.dataset.shard(one.position)[place], tokens.document(number)):
+                        yield f"shard {index:06d}: the ids of document {place} are not the reference's"
+                        return
+                    one.compared += 1
+                    compared += 1
+                    verdict.compared += 1
+            if limit is not None and compared >= limit:
                 return
-    if next_document < shard.documents:
-        held = f"the sources hold {next_document} documents, the shard {shard.documents}"
-        yield f"shard {shard.index:06d}: {held}; they have changed"
+    for one in held:
+        if one.compared < one.documents:
+            holds = f"the sources hold {one.compared} documents, the shard {one.documents}"
+            yield f"shard {index:06d}: {holds}; they have changed"
+
+
+def _split(screened: Screened, field: str | None, wanted: int) -> Iterator[tuple[str | None, NDArray[np.bool_]]]:
+    """The first documents by the part they belong to."""
+    if field is None:
+        yield None, np.ones(wanted, np.bool_)
+        return
+    folders = np.array([folder_of(field, value) for value in Column((screened,), 0).values(field)[:wanted]])
+    for folder in dict.fromkeys(folders.tolist()):
+        yield folder, folders == folder

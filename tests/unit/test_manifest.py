@@ -36,7 +36,7 @@ def test_a_sealed_job_reads_back_whole_and_in_part(tmp_path: Path, batches: int)
     for index in range(batches):
         ledger.commit(entry(index))
     totals, manifest = ledger.seal(job(batches)), ledger.manifest()
-    assert manifest == Manifest(**dict(totals), shards=tuple(Shard.of(entry(index)) for index in range(batches)))
+    assert manifest == Manifest(**dict(totals), shards=tuple(Shard.of(entry(index), job(batches)) for index in range(batches)))
     assert (tmp_path / "manifest.json").read_bytes() == manifest.to_json()
     assert ledger.totals() == totals
 

@@ -20,6 +20,7 @@ from tokenmill.job import FileDigest
 from tokenmill.manifest import Manifest
 from tokenmill.reader import identity
 from tokenmill.reader.cache import ShardCache
+from tokenmill.reader.sequences import Sequences
 from tokenmill.reader.shard import OpenShard
 from tokenmill.reader.windows import Documents, PieceWindows, Windows
 from tokenmill.shards import ShardReader
@@ -67,7 +68,7 @@ class TokenDataset:
             raise UsageError("cache_bytes says how large a cache may be; give cache=, the folder, too.")
         self._cache = None if cache is None or storage.is_local(self.output) else ShardCache(cache, cache_bytes)
         self._ends = list(accumulate(shard.documents for shard in self.manifest.shards))
-        self._token_ends = list(accumulate(shard.tokens for shard in self.manifest.shards))
+        self._token_ends = list(accumulate(shard.stored_tokens for shard in self.manifest.shards))
         self._token_bounds = np.array([0, *self._token_ends], np.int64)
         self._open: OrderedDict[int, OpenShard] = OrderedDict()
         self._open_shards = open_shards
@@ -121,12 +122,23 @@ class TokenDataset:
 
     def windows(self, length: int, *, cross_documents: bool = True, **options: Any) -> Windows | PieceWindows:
         """The token stream in rows of `length`; see `Windows`, and `PieceWindows` where no row holds two documents."""
+        self._refuse_packed("windows()")
         kind = Windows if cross_documents else PieceWindows
         return kind(self, length, **options)
 
     def documents(self, **options: Any) -> Documents:
         """One document a row, padded to the longest of its batch; see `Documents`."""
+        self._refuse_packed("documents()")
         return Documents(self, **options)
+
+    def sequences(self, length: int | None = None, **options: Any) -> Sequences:
+        """The rows of a packed job; see `Sequences`. Raises UsageError if they are not of that length, or it is not packed."""
+        return Sequences(self, length, **options)
+
+    def _refuse_packed(self, asked: str) -> None:
+        if (packing := self.manifest.pack) is not None:
+            packed = f"{self.output} was packed into rows of {packing.length}"
+            raise UsageError(f"{packed}: {asked} would cut them anew. Use sequences({packing.length}).")
 
     # -- shards --------------------------------------------------------------------------------------------------------
 
@@ -167,7 +179,8 @@ class TokenDataset:
     def check_sums(self) -> None:
         """Raise JobError unless the manifest's shards add up to its totals; views stand on it, `verify` reports it."""
         totals, shards = self.manifest, len(self.manifest.shards)
-        if (self.documents_before(shards), self.tokens_before(shards)) != (totals.documents, totals.tokens):
+        stored = totals.tokens + totals.tokens_padding
+        if (self.documents_before(shards), self.tokens_before(shards)) != (totals.documents, stored):
             raise JobError(f"the shards of {self.output} do not add up to its totals. Run: tokenmill verify {self.output}")
 
     def documents_before(self, shard: int) -> int:
@@ -175,7 +188,7 @@ class TokenDataset:
         return self._ends[shard - 1] if shard else 0
 
     def tokens_before(self, shard: int) -> int:
-        """How many tokens lie in the shards before one."""
+        """How many tokens lie in the shards before one, padding included."""
         return self._token_ends[shard - 1] if shard else 0
 
     def shards_of(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -47,14 +47,14 @@ class Rows(ABC):
         """
         Args:
             fields: what each row holds, of `FIELDS`; fewer are faster.
-            pad_id: stands in the padding, where no mask lets it count; without it EOS, or 0 if the job has none.
+            pad_id: stands in the padding, where no mask lets it count; without it what packed rows have, EOS, or 0.
             dtype: of `input_ids`; what torch's embeddings take is int64 and int32.
         """
         if unknown := set(fields) - set(FIELDS):
             raise UsageError(f"fields={fields!r}: {', '.join(sorted(unknown))} is none of {', '.join(FIELDS)}.")
         dataset.check_sums()
         totals = dataset.manifest
-        pad = pad_id if pad_id is not None else totals.eos_id if totals.eos_id is not None else 0
+        pad = next(token for token in (pad_id, totals.pad_id, totals.eos_id, 0) if token is not None)
         if max(pad, totals.tokenizer.vocab_size - 1) > np.iinfo(dtype).max:
             raise UsageError(f"dtype={dtype!r} cannot hold ids up to {totals.tokenizer.vocab_size - 1}. Give a wider one.")
         self.dataset, self.fields, self.pad_id, self._dtype = dataset, fields, pad, np.dtype(dtype)
@@ -174,12 +174,14 @@ class Rows(ABC):
             while token < stop:
                 shard = dataset.shard_of(token)
                 before, end = dataset.tokens_before(shard), min(stop, dataset.tokens_before(shard + 1))
-                places = dataset.opened(shard).starts
+                opened = dataset.opened(shard)
+                places = opened.places
                 first, last = np.searchsorted(places, (token - before, end - before - 1), "right").tolist()
                 bounds = np.clip(places[first - 1 : last + 1], token - before, end - before) + (before - start)
                 held = np.diff(bounds)
                 span = slice(token - start, end - start)
-                documents[row, span] = np.repeat(np.arange(len(held)) + (first - 1 + dataset.documents_before(shard)), held)
+                numbers = opened.documents_at(first - 1, last) + dataset.documents_before(shard)
+                documents[row, span] = np.repeat(numbers, held)
                 positions[row, span] = np.arange(span.start, span.stop) - np.repeat(bounds[:-1], held)
                 token = end
         return documents, positions

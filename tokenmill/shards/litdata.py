@@ -74,8 +74,8 @@ def seal(totals: Totals, shards: Callable[[], Iterable[Shard]]) -> Iterator[tupl
     rows = (
         {
             "chunk_bytes": shard.files[0].bytes,
-            "chunk_size": shard.documents,
-            "dim": shard.tokens,
+            "chunk_size": shard.stored_documents,
+            "dim": shard.stored_tokens,
             "filename": shard.files[0].path.removeprefix("shards/"),
         }
         for shard in shards()

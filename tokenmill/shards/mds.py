@@ -149,11 +149,11 @@ def seal(totals: Totals, shards: Callable[[], Iterable[Shard]]) -> Iterator[tupl
                 "bytes": shard.files[0].bytes,
                 "hashes": {"sha256": shard.files[0].sha256},
             },
-            "samples": shard.documents,
+            "samples": shard.stored_documents,
             "zip_data": None,
         }
         for shard in shards()
-        if shard.documents
+        if shard.stored_documents
     )
     yield INDEX, rows_between(b'{"shards": [', rows, b'], "version": 2}\n')
 

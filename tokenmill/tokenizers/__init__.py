@@ -4,7 +4,7 @@ A new kind of vocabulary is one file here that turns it into a tokenizer.json, a
 """
 
 from tokenmill.tokenizers.cache import cached
-from tokenmill.tokenizers.ends import settle
+from tokenmill.tokenizers.ends import settle, settle_pad
 from tokenmill.tokenizers.files import TokenizerFiles
 from tokenmill.tokenizers.model import Model
 from tokenmill.tokenizers.probes import SWEPT, in_contexts, probes, token_probes
@@ -21,5 +21,6 @@ __all__ = [
     "probes",
     "resolve",
     "settle",
+    "settle_pad",
     "token_probes",
 ]

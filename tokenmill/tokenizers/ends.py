@@ -33,6 +33,23 @@ def settle(files: TokenizerFiles, eos: str | bool | None, bos: str | bool | None
     return result
 
 
+def settle_pad(files: TokenizerFiles, pad: str | None) -> str:
+    """The token that fills packed rows: the one asked for, else what tokenizer_config.json or tokenizer.json (`padding`) says.
+
+    Raises UsageError, naming the candidates, where neither decides, or where it is not in the vocabulary.
+    """
+    padding = files.model.part("padding") or {}
+    token = pad if pad is not None else _content(files.config().get("pad_token")) or padding.get("pad_token")
+    if token is None:
+        raise UsageError(
+            f"{files.name} does not settle which token fills packed rows. Give --pad-token TOKEN (many take that of EOS; masks "
+            f"and boundaries do not depend on it); its special tokens are {_listed(files.model)}."
+        )
+    if files.model.find(token) is None:
+        raise UsageError(f"{token!r} is no token of {files.name}. Its special tokens are {_listed(files.model)}.")
+    return token
+
+
 def _choose(
     asked: str | bool | None, settled: str | bool | None, end: str, config: dict[str, Any], files: TokenizerFiles
 ) -> str | None:
