@@ -9,13 +9,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from tokenmill import storage
-from tokenmill.lengths import ranges
+
+if TYPE_CHECKING:
+    from io import BufferedRandom
 
 #: Tokens that are gathered before they are written, about.
 COLUMN_TOKENS = 1 << 20
@@ -39,7 +42,7 @@ class Staged:
         self.documents = self.tokens = 0
         self._runs: list[_Run] = []
         self._open = ExitStack()
-        self._file = self._open.enter_context(storage.scratch(output))
+        self._file = cast("BufferedRandom", self._open.enter_context(storage.scratch(output)))
 
     def __enter__(self) -> Self:
         return self
@@ -68,7 +71,8 @@ class Staged:
         first = 0
         for run in self._runs:
             own, first = keys[first : first + len(run.lengths)], first + len(run.lengths)
-            ids = self._read(run.start, int(run.lengths.sum(dtype=np.int64)))
+            ids = np.empty(int(run.lengths.sum(dtype=np.int64)), np.uint32)
+            self._read(run.start, ids)
             ids, lengths, run.keys = _sorted(ids, run.lengths.astype(np.int64), own)
             run.lengths = lengths.astype(np.int32)
             self._file.seek(4 * run.start)
@@ -80,30 +84,37 @@ class Staged:
         # where each run's next document begins: a run is read from its beginning to its end, a bit for each column
         places = [run.start for run in self._runs]
         for column in range(len(bounds) + 1):
-            ids = [np.empty(0, np.uint32)]
-            lengths = [np.empty(0, np.int64)]
-            keys: list[Keys] = []
-            for number, (run, cut) in enumerate(zip(self._runs, cuts, strict=True)):
-                first, last = int(cut[column]), int(cut[column + 1])
-                if first == last:
-                    continue
-                lengths.append(run.lengths[first:last].astype(np.int64))
-                keys.append(run.keys[first:last])
-                size = int(lengths[-1].sum())
-                ids.append(self._read(places[number], size))
-                places[number] += size
-            if keys:
-                yield _sorted(np.concatenate(ids), np.concatenate(lengths), np.concatenate(keys))[:2]
+            own = [slice(int(cut[column]), int(cut[column + 1])) for cut in cuts]
+            lengths = [run.lengths[some].astype(np.int64) for run, some in zip(self._runs, own, strict=True)]
+            keys = [run.keys[some] for run, some in zip(self._runs, own, strict=True)]
+            sizes = [int(some.sum()) for some in lengths]
+            ids, filled = np.empty(sum(sizes), np.uint32), 0
+            for number, size in enumerate(sizes):
+                self._read(places[number], ids[filled : filled + size])
+                places[number], filled = places[number] + size, filled + size
+            if any(map(len, keys)):
+                yield _sorted(ids, np.concatenate(lengths), np.concatenate(keys))[:2]
 
-    def _read(self, start: int, size: int) -> NDArray[np.uint32]:
-        self._file.seek(4 * start)
-        return np.frombuffer(self._file.read(4 * size), np.uint32)
+    def _read(self, start: int, ids: NDArray[np.uint32]) -> None:
+        """Fill an array from a place of the file, in tokens."""
+        if len(ids):
+            self._file.seek(4 * start)
+            read = self._file.readinto(ids.data.cast("B"))
+            assert read == ids.nbytes
 
 
 def _sorted(
     ids: NDArray[np.uint32], lengths: NDArray[np.int64], keys: Keys
 ) -> tuple[NDArray[np.uint32], NDArray[np.int64], Keys]:
-    """Documents by their keys; a stable sort, since keys may be equal."""
-    rank = np.argsort(keys, kind="stable")
-    starts = (np.cumsum(lengths) - lengths)[rank]
-    return ids[ranges(starts, lengths[rank])], lengths[rank], keys[rank]
+    """Documents by their keys; a stable sort, since keys may be equal.
+
+    Arrow copies each as a string of bytes: four times as fast as NumPy does it with the index of every token.
+    """
+    rank, contiguous = np.argsort(keys, kind="stable"), np.ascontiguousarray(ids)
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(4 * lengths, out=offsets[1:])
+    buffers: list[Any] = [None, pa.py_buffer(cast("memoryview", offsets)), pa.py_buffer(cast("memoryview", contiguous))]
+    copied = pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(lengths), buffers).take(pa.array(rank, pa.int64()))
+    data = copied.buffers()[2]
+    assert data is not None
+    return np.frombuffer(memoryview(data), np.uint32, len(ids)), lengths[rank], keys[rank]

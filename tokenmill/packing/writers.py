@@ -50,11 +50,11 @@ class _Packed:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._open.__exit__(kind, error, trace)
 
-    def _write(self, ids: NDArray[np.uint32], padding: int) -> None:
-        """Write rows, of which so many tokens are padding."""
+    def _write(self, ids: NDArray[np.uint32]) -> None:
+        """Write rows that are full."""
         rows = len(ids) // self._length
         self._writer.append(ids, np.full(rows, self._length, np.int64))
-        self._tally.update(sequences=rows, tokens_padding=padding)
+        self._tally["sequences"] += rows
 
     def _publish(self) -> tuple[FileDigest, ...]:
         return (*self._writer.publish(), self._pieces.publish())
@@ -84,14 +84,15 @@ class Concatenated(_Packed):
         self._tokens = int(began[-1])
         ids = np.concatenate((self._rest, ids))
         full = len(ids) // self._length * self._length
-        self._write(ids[:full], 0)
+        self._write(ids[:full])
         self._rest = ids[full:].copy()
 
     def publish(self) -> tuple[FileDigest, ...]:
         """Pad the last row, and give the files their final names."""
         if len(self._rest):
             padding = self._length - len(self._rest)
-            self._write(np.concatenate((self._rest, np.full(padding, self._pad, np.uint32))), padding)
+            self._write(np.concatenate((self._rest, np.full(padding, self._pad, np.uint32))))
+            self._tally["tokens_padding"] += padding
         return self._publish()
 
 
@@ -111,18 +112,18 @@ class BestFit(_Packed):
         """Find each document its row, write the rows, and give the files their final names."""
         lengths = self._staged.lengths
         row, rows = best_fit(lengths, self._length)
-        used = np.bincount(row, lengths, minlength=rows).astype(np.int64)
+        used = np.bincount(row, lengths, minlength=rows).astype(np.int64)[:rows]
         order = np.argsort(row, kind="stable")
         order = order[lengths[order] > 0]
         self._pieces.append(row[order], lengths[order], order, np.broadcast_to(np.int64(0), len(order)))
         del order, lengths
-        self._staged.sort(row)
         together = max(1, COLUMN_TOKENS // self._length)
-        firsts = range(0, rows, together)
-        columns = self._staged.columns(np.arange(together, rows, together)) if rows else ()
-        for first, (ids, _) in zip(firsts, columns, strict=True):
-            held = used[first : first + together]
-            column = np.full((len(held), self._length), self._pad, np.uint32)
-            column[np.arange(self._length) < held[:, None]] = ids
-            self._write(column.reshape(-1), column.size - len(ids))
+        padding = self._length - used
+        for first in range(0, rows, together):  # it comes behind all documents, as more of them, and so behind those of its row
+            some = padding[first : first + together]
+            self._staged.add(np.full(int(some.sum()), self._pad, np.uint32), some)
+        self._staged.sort(np.concatenate((row, np.arange(rows, dtype=np.int32))))
+        for ids, _ in self._staged.columns(np.arange(together, rows, together)):
+            self._write(ids)
+        self._tally["tokens_padding"] += int(padding.sum())
         return self._publish()
