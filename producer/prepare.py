@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from producer import bytesize
-from producer.corpus import Corpus, absolute, collect, pieces
-from producer.plan import Plannable, batch_bytes_for, plan, tickets
+from producer.corpus import Corpus, absolute, collect, frames, pieces
+from producer.plan import Plannable, batch_bytes_for, is_worth_cutting, plan, tickets
 from producer.request import Request
 from producer.sample import Sample
 from producer.selection import Selection
@@ -179,7 +179,8 @@ def planned(spec: JobSpec, corpus: Corpus) -> Iterator[Batch]:
 
 def _plannable(spec: JobSpec, corpus: Corpus) -> Iterator[Plannable]:
     for file in corpus.files:
-        yield Plannable(file.url, file.size, file.mark, pieces(file, spec), file.ranged, file.name)
+        found = frames(file, spec) if is_worth_cutting(file.size, spec) else None
+        yield Plannable(file.url, file.size, file.mark, pieces(file, spec), file.ranged, file.name, found)
 
 
 def prepare(request: Request) -> Prepared:
