@@ -108,14 +108,20 @@ class Blocks:
             yield from self._plain(Part(file))
 
     def _frames(self, file: BinaryIO) -> Iterator[bytes]:
-        """The plain bytes of a span of frames. Raises BatchError if they are not as many as the archive said."""
+        """The plain bytes of a span of frames. Raises BatchError if they are not as many as the archive said.
+
+        More are told before they are given away: whoever has seen what comes after the last that were planned may stop there.
+        """
         span, size = self._span, 0
+        planned = span.plain_stop - span.plain_start
         for block in self._plain(Part(file, span.stop - span.start)):
             size += len(block)
+            if size > planned:
+                break
             yield block
-        if size != span.plain_stop - span.plain_start:
-            planned = span.plain_stop - span.plain_start
-            raise self._damaged(f"bytes {span.start} to {span.stop} unpack to {size} bytes, its own table says {planned}")
+        if size != planned:
+            found = f"{'more' if size > planned else 'less'} than the {planned} bytes that its headers or its table say"
+            raise self._damaged(f"bytes {span.start} to {span.stop} unpack to {found}")
 
     def _plain(self, file: Part) -> Iterator[bytes]:
         suffix = next((suffix for suffix in SUFFIXES if self.url.endswith(suffix)), "")
