@@ -1,6 +1,6 @@
 """Sources to source files: paths, URLs, folders and globs in, a sorted list of files with size and modification mark out.
 
-Reads listings, the footers of Parquet and Arrow files and where the frames of archives lie; nothing else. Always holds: the
+Reads listings, footers of Parquet and Arrow files, first rows of CSV, and where frames of archives lie. Always holds: the
 same files give the same corpus in the same order, however they were named; a file that is named but cannot be read is an
 error, a file of another kind inside a folder is passed over and counted.
 """

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conformance.test_readers import spec
+from tests.corpora import spec
 from tokenmill import documents
 from tokenmill.documents import Fields, MetadataFile, Reason
 from tokenmill.errors import BatchError, UsageError

@@ -62,13 +62,16 @@ class Format:
     cut: Cut = Cut.WHOLE
     #: The bytes of each piece a file can be cut into, as the file says; None if it says nothing.
     pieces: Callable[[str, JobSpec], list[int] | None] | None = None
+    #: Raises BatchError if a file lacks a column, where `pieces` does not see to that.
+    check: Callable[[str, JobSpec], None] | None = None
 
 
+CSV, TSV = DelimitedReader(","), DelimitedReader("\t")
 FORMATS = (
     Format(".jsonl", JsonLinesReader(), cut=Cut.BYTES),
     Format(".json", JsonReader()),
-    Format(".csv", DelimitedReader(",")),
-    Format(".tsv", DelimitedReader("\t")),
+    Format(".csv", CSV, check=CSV.check),
+    Format(".tsv", TSV, check=TSV.check),
     Format(".txt", TextReader(), cut=Cut.BYTES),
     Format(".wet", WarcReader()),
     Format(".warc", WarcReader()),
@@ -116,8 +119,10 @@ def cut_of(url: str, spec: JobSpec) -> Cut:
 
 def pieces(url: str, spec: JobSpec) -> list[int] | None:
     """The bytes of each row group or record batch; None for a file that has none. Raises BatchError if it lacks a column."""
-    ask = format_of(url).pieces
-    return None if ask is None else ask(url, spec)
+    found = format_of(url)
+    if found.check is not None:
+        found.check(url, spec)
+    return None if found.pieces is None else found.pieces(url, spec)
 
 
 def read(span: Span, spec: JobSpec) -> Iterator[Documents]:

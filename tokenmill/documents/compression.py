@@ -11,7 +11,7 @@ import io
 import lzma
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from typing import BinaryIO, Protocol
 
@@ -101,7 +101,7 @@ class Blocks:
         #: Source bytes read so far.
         self.consumed = 0
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Generator[bytes, None, None]:
         with storage.open_input(self.url, self.start) as file:
             if self._span.cut is Cut.FRAMES:
                 yield from self._frames(file)
