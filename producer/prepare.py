@@ -140,9 +140,6 @@ def _check_lengths(request: Request, ends: int) -> None:
     if limit is not None and limit - ends - request.stride < 1:
         taken = " and ".join(["BOS and EOS"] * bool(ends) + ["--stride"] * bool(request.stride))
         raise UsageError(f"--max-tokens {limit} leaves no room for text beside {taken}. Give more.")
-    if request.metadata and (request.shuffle is not None or rule == "split"):
-        what = "--over-length split" if request.shuffle is None else "--shuffle"
-        raise UsageError(f"--metadata has a row for each document as it was read, which {what} changes. Leave one of them out.")
 
 
 def _from_hub_before(request: Request) -> tokenizers.TokenizerFiles | None:

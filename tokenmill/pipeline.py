@@ -7,8 +7,9 @@ that are not what the plan saw are never published. This is the only file that c
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -28,7 +29,7 @@ from tokenmill.meter import Meter
 from tokenmill.poison import Deaths, Place
 from tokenmill.prefetch import prefetched
 from tokenmill.shards import FORMATS, ShardWriter
-from tokenmill.shuffle import ShuffledWriter
+from tokenmill.shuffle import ShuffledWriter, keys
 
 
 class Watch(Protocol):
@@ -108,7 +109,7 @@ def _write_files(
     with (
         _writer(job, batch, ledger.output) as writer,
         RejectedFile(ledger.output, batch.index) as rejected,
-        MetadataFile(ledger.output, batch.index, job.spec) as metadata,
+        MetadataFile(ledger.output, batch.index, job.spec, _keys(job, batch)) as metadata,
         closing(columns),
     ):
         for column in columns:
@@ -122,8 +123,9 @@ def _write_files(
                 if fitted.dropped is not None:
                     column = column.dropped(fitted.dropped, Reason.TOO_MANY_TOKENS)
                 rejected.append(column.rejected)
-                for part in column.parts:
-                    metadata.append(part.found, part.kept)
+                ends = np.cumsum([len(part.kept) for part in column.parts])
+                for part, pieces in zip(column.parts, np.split(fitted.pieces, ends[:-1]), strict=True):
+                    metadata.append(part.found, part.kept, pieces)
                 writer.append(fitted.tokens.ids, fitted.tokens.lengths)
             meter.rejected.update(rejection.reason.value for rejection in column.rejected)
             meter.with_special_tokens += int(column.holds_special.sum())
@@ -144,6 +146,11 @@ def _writer(job: Job, batch: Batch, output: str) -> ShardWriter:
     """What takes the documents of a batch, in source order."""
     writer, seed = FORMATS[job.spec.format].writer(output, batch.index, job.spec.dtype), job.spec.shuffle
     return writer if seed is None else ShuffledWriter(writer, output, seed, batch.index)
+
+
+def _keys(job: Job, batch: Batch) -> Callable[[int, int], NDArray[np.uint64]] | None:
+    """What the documents of a shuffled batch are sorted by."""
+    return None if job.spec.shuffle is None else partial(keys, job.spec.shuffle, batch.index)
 
 
 def _encode(column: Column, encoder: Encoder, watch: Watch, meter: Meter) -> tuple[Column, Tokens]:
