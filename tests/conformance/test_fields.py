@@ -124,7 +124,7 @@ def test_the_sidecar_holds_a_row_for_each_document_of_the_shard(tmp_path: Path) 
     (found,) = documents.read(span, job)
     with MetadataFile(str(tmp_path), 7, job) as file:
         file.append(found, np.array([0, 3]), np.array([1, 1]))
-        file.append(found, pa.array([4]).to_numpy())
+        file.append(found, np.array([4]), np.array([1]))
         (digest,) = file.publish()
     assert digest.path == "metadata/000007.parquet"
     table = pq.read_table(tmp_path / digest.path)
