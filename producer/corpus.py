@@ -1,8 +1,8 @@
 """Sources to source files: paths, URLs, folders and globs in, a sorted list of files with size and modification mark out.
 
-Reads listings and the footers of Parquet and Arrow files only. Always holds: the same files give the same corpus in the same
-order, however they were named; a file that is named but cannot be read is an error, a file of another kind inside a folder is
-passed over and counted.
+Reads listings, footers of Parquet and Arrow files, first rows of CSV, and where frames of archives lie. Always holds: the
+same files give the same corpus in the same order, however they were named; a file that is named but cannot be read is an
+error, a file of another kind inside a folder is passed over and counted.
 """
 
 import glob
@@ -16,6 +16,7 @@ from pathlib import PurePosixPath
 from producer import sourcelist
 from producer.selection import Selection
 from tokenmill import documents, storage
+from tokenmill.documents import Frames
 from tokenmill.errors import BatchError, UsageError
 from tokenmill.job import Cut, JobSpec
 from tokenmill.storage import FileStatus
@@ -119,6 +120,19 @@ def pieces(file: SourceFile, spec: JobSpec) -> tuple[int, ...] | None:
     except BatchError as error:
         raise UsageError(str(error)) from error
     return None if found is None else tuple(found)
+
+
+def frames(file: SourceFile, spec: JobSpec) -> Frames | None:
+    """Where an archive can be begun in its middle; None if nowhere, or if that is not known.
+
+    Archives far away are not looked through, and none is for a sample, whose choice is the same wherever the corpus lies.
+    """
+    if not file.ranged or documents.cut_of(file.url, spec) is not Cut.FRAMES:
+        return None
+    try:
+        return documents.frames(file.url, file.size, near=spec.sample is None and storage.is_local(file.url))
+    except BatchError as error:
+        raise UsageError(str(error)) from error
 
 
 def _expand(source: str, passed_over: Counter[str]) -> dict[str, FileStatus]:

@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from producer import bytesize
-from producer.corpus import Corpus, absolute, collect, pieces
-from producer.plan import Plannable, batch_bytes_for, plan, tickets
+from producer.corpus import Corpus, absolute, collect, frames, pieces
+from producer.plan import Plannable, batch_bytes_for, is_worth_cutting, plan, tickets
 from producer.request import Request
 from producer.sample import Sample
 from producer.selection import Selection
@@ -165,9 +165,6 @@ def _check_lengths(request: Request, ends: int) -> None:
     if limit is not None and limit - ends - request.stride < 1:
         taken = " and ".join(["BOS and EOS"] * bool(ends) + ["--stride"] * bool(request.stride))
         raise UsageError(f"--max-tokens {limit} leaves no room for text beside {taken}. Give more.")
-    if request.metadata and (request.shuffle is not None or rule == "split"):
-        what = "--over-length split" if request.shuffle is None else "--shuffle"
-        raise UsageError(f"--metadata has a row for each document as it was read, which {what} changes. Leave one of them out.")
 
 
 def _packing(request: Request, files: tokenizers.TokenizerFiles) -> Packing | None:
@@ -221,7 +218,8 @@ def planned(spec: JobSpec, corpus: Corpus) -> Iterator[Batch]:
 
 def _plannable(spec: JobSpec, corpus: Corpus) -> Iterator[Plannable]:
     for file in corpus.files:
-        yield Plannable(file.url, file.size, file.mark, pieces(file, spec), file.ranged, file.name)
+        found = frames(file, spec) if is_worth_cutting(file.size, spec) else None
+        yield Plannable(file.url, file.size, file.mark, pieces(file, spec), file.ranged, file.name, found)
 
 
 def prepare(request: Request) -> Prepared:

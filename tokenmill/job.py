@@ -221,11 +221,13 @@ class Cut(StrEnum):
     BYTES = "bytes"
     ROW_GROUPS = "row_groups"
     RECORD_BATCHES = "record_batches"
+    #: Bytes of an archive, as stored, from the beginning of a frame to the end of one.
+    FRAMES = "frames"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """A stretch of one source file: bytes, row groups or record batches [start, stop), or all of it."""
+    """A stretch of one source file: bytes, row groups, record batches or frames [start, stop), or all of it."""
 
     url: str
     cut: Cut
@@ -236,6 +238,9 @@ class Span:
     #: Size and modification mark of the whole file when the plan was made: it must be the same file when it is read.
     size: int
     mark: str
+    #: The stretch of the unpacked file that an archive's frames hold; nothing elsewhere.
+    plain_start: int = 0
+    plain_stop: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

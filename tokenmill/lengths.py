@@ -24,6 +24,8 @@ class Fitted:
     tokens: Tokens
     #: Which of the documents that came in are to be dropped, as long as those; None for none.
     dropped: NDArray[np.bool_] | None
+    #: How many documents each of the others became.
+    pieces: NDArray[np.int64]
     #: What was done, by the names that `tokenmill.job.Counts` has for it.
     counts: dict[str, int]
 
@@ -42,12 +44,13 @@ class LengthPolicy:
     def __call__(self, tokens: Tokens) -> Fitted:
         """Apply it to a column."""
         if self._limit is None or self._rule is OverLength.KEEP:
-            return Fitted(tokens, None, {})
+            return Fitted(tokens, None, np.ones(len(tokens), np.int64), {})
         over = tokens.lengths > self._limit
         if not over.any():
-            return Fitted(tokens, None, {})
+            return Fitted(tokens, None, np.ones(len(tokens), np.int64), {})
         if self._rule is OverLength.DROP:
-            return Fitted(tokens.only(~over), over, {"tokens_dropped": int(tokens.lengths[over].sum())})
+            kept = tokens.only(~over)
+            return Fitted(kept, over, np.ones(len(kept), np.int64), {"tokens_dropped": int(tokens.lengths[over].sum())})
         return self._cut(tokens, over, self._limit)
 
     def _cut(self, tokens: Tokens, over: NDArray[np.bool_], limit: int) -> Fitted:
@@ -67,7 +70,7 @@ class LengthPolicy:
             cut = {"documents_split": int(over.sum()), "pieces": int(pieces[over].sum()), "tokens_added": -gone}
         else:
             cut = {"documents_truncated": int(over.sum()), "tokens_dropped": gone}
-        return Fitted(fitted, None, cut)
+        return Fitted(fitted, None, pieces, cut)
 
 
 def ranges(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -36,6 +36,8 @@ SCHEMA = pa.schema(
                         ("bytes", pa.int64()),
                         ("size", pa.int64()),
                         ("mark", pa.string()),
+                        ("plain_start", pa.int64()),
+                        ("plain_stop", pa.int64()),
                     ]
                 )
             ),

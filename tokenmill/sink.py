@@ -5,8 +5,10 @@ anything becomes of them, so that one found wrong never reaches a shard (`Diverg
 `publish`.
 """
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -28,7 +30,7 @@ from tokenmill.packing.writers import packed
 from tokenmill.partitions import folder_of, refuse_many
 from tokenmill.poison import Deaths, Place
 from tokenmill.shards import FORMATS, ShardWriter
-from tokenmill.shuffle import ShuffledWriter
+from tokenmill.shuffle import ShuffledWriter, keys
 
 
 class Watch(Protocol):
@@ -81,7 +83,7 @@ class Part:
         self.meter = Meter()
         with ExitStack() as files:
             self._writer = files.enter_context(_writer(job, index, output, self.meter))
-            self._metadata = files.enter_context(MetadataFile(output, index, job.spec))
+            self._metadata = files.enter_context(MetadataFile(output, index, job.spec, _keys(job, index)))
             self._files = files.pop_all()
 
     def __enter__(self) -> Self:
@@ -95,8 +97,9 @@ class Part:
         fitted = self._policy(tokens)
         if fitted.dropped is not None:
             column = column.dropped(fitted.dropped, Reason.TOO_MANY_TOKENS)
-        for part in column.parts:
-            self._metadata.append(part.found, part.kept)
+        ends = np.cumsum([len(part.kept) for part in column.parts])
+        for part, pieces in zip(column.parts, np.split(fitted.pieces, ends[:-1]), strict=True):
+            self._metadata.append(part.found, part.kept, pieces)
         self._writer.append(fitted.tokens.ids, fitted.tokens.lengths)
         self.meter.with_special_tokens += int(column.holds_special.sum())
         self.meter.text_bytes += int(pc.sum(pc.binary_length(column.text)).as_py() or 0)
@@ -210,6 +213,11 @@ def _writer(job: Job, index: int, output: str, meter: Meter) -> ShardWriter:
     writer, seed = FORMATS[job.spec.format].writer(output, index, job.spec.dtype), job.spec.shuffle
     writer = packed(writer, output, index, job.spec.pack, job.pad_id, meter.cuts)
     return writer if seed is None else ShuffledWriter(writer, output, seed, index)
+
+
+def _keys(job: Job, index: int) -> Callable[[int, int], NDArray[np.uint64]] | None:
+    """What the documents of a shuffled batch are sorted by."""
+    return None if job.spec.shuffle is None else partial(keys, job.spec.shuffle, index)
 
 
 def _tried(encoder: Encoder, text: pa.LargeStringArray, holds_special: NDArray[np.bool_]) -> Tokens | None:

@@ -94,6 +94,7 @@ REFUSED: list[tuple[str, Callable[[Path], object], list[str], int, str]] = [
     ("only others", lambda p: (p / "a.md").write_text("x"), ["."], 2, "passed over: 1 .md"),
     ("s3", lambda _: None, ["s3://bucket/a.jsonl"], 2, "Unable to locate credentials"),
     ("no column", lambda p: pq.write_table(pa.table({"body": ["a"]}), p / "a.parquet"), ["a.parquet"], 2, "has no column 'text'"),
+    ("no csv column", lambda p: (p / "a.csv").write_text("id,body\n1,a\n"), ["a.csv"], 2, "has no columns 'text'; it has id, body"),
     ("no parquet", lambda p: (p / "a.parquet").write_text("x"), ["a.parquet"], 2, "is no readable Parquet file"),
     ("all missing field", lambda p: (p / "a.jsonl").write_bytes(lines("a", "b")), ["a.jsonl", "--text-field", "body"], 1, "2 missing_field"),
     ("no such token", lambda p: (p / "a.jsonl").write_bytes(lines("a")), ["a.jsonl", "--bos-token", "<nope>", "--eos-token", "<eh>"], 2, "contradict"),

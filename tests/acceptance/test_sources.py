@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 
 from tests.acceptance.conftest import JOB, Run
 from tests.acceptance.independent_check import shard_documents
-from tests.conformance.test_readers import wet
+from tests.corpora import wet
 from tokenmill.reader import TokenDataset
 
 EOS = 1

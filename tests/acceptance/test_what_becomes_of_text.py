@@ -125,7 +125,9 @@ def test_shuffled_by_a_seed(tokenmill: Run, corpus: Path, tmp_path: Path, encode
 
 
 def test_shuffled_and_split_is_verified_too(tokenmill: Run, corpus: Path, tmp_path: Path, encoded: list[list[int]]) -> None:
+    """… and its metadata has a row for each piece, where that piece stands in its shard."""
     asked = ["--shuffle", 3, "--max-tokens", LIMIT, "--over-length", "split", "--stride", 20, "--batch-bytes", 1_000_000]
+    asked += ["--metadata", "text"]
     done = tokenmill("run", corpus, *JOB, *asked, "--output", "out")
     assert done.returncode == 0, done.stderr
     expected = Counter(tuple(piece) for document in encoded for piece in cut(document, "split"))
@@ -133,6 +135,14 @@ def test_shuffled_and_split_is_verified_too(tokenmill: Run, corpus: Path, tmp_pa
     for full in ([], ["--full"]):
         verified = tokenmill("verify", "out", *full)
         assert verified.returncode == 0, verified.stdout
+    texts = [json.loads(line)["text"] for part in sorted(corpus.glob("*.jsonl")) for line in part.open(encoding="utf-8")]
+    pieces = {text: cut(document, "split") for text, document in zip(filter(None, texts), encoded, strict=True)}
+    sidecars = [pq.read_table(path) for path in sorted((tmp_path / "out/metadata").iterdir())]
+    assert len(sidecars) > 3
+    assert all(table["document"].to_pylist() == list(range(len(table))) for table in sidecars)
+    rows = [row for table in sidecars for row in table.select(["text", "piece"]).to_pylist()]
+    found = [ids.tolist() for ids in shard_documents(tmp_path / "out")]
+    assert found == [pieces[row["text"]][row["piece"]] for row in rows]
 
 
 def packed_shards(output: Path) -> list[tuple[list[list[int]], list[dict[str, int]], int]]:

@@ -5,11 +5,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conformance.test_readers import spec
+from tests.corpora import spec
 from tokenmill import documents
 from tokenmill.documents import Fields, MetadataFile, Reason
 from tokenmill.errors import BatchError, UsageError
@@ -122,8 +123,8 @@ def test_the_sidecar_holds_a_row_for_each_document_of_the_shard(tmp_path: Path) 
     span = Span(url=str(tmp_path / "a.jsonl"), cut=Cut.WHOLE, start=0, stop=0, bytes=1, size=0, mark="")
     (found,) = documents.read(span, job)
     with MetadataFile(str(tmp_path), 7, job) as file:
-        file.append(found, pa.array([0, 3]).to_numpy())
-        file.append(found, pa.array([4]).to_numpy())
+        file.append(found, np.array([0, 3]), np.array([1, 1]))
+        file.append(found, np.array([4]), np.array([1]))
         (digest,) = file.publish()
     assert digest.path == "metadata/000007.parquet"
     table = pq.read_table(tmp_path / digest.path)

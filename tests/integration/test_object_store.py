@@ -12,7 +12,7 @@ import pytest
 import zstandard
 
 from producer.doctor import _storage
-from tests.conformance.test_readers import spec
+from tests.corpora import spec
 from tests.objectserver import ObjectServer
 from tests.proxy import Proxy
 from tokenmill import documents, storage

@@ -14,7 +14,7 @@ import pytest
 import zstandard
 
 from producer.corpus import collect
-from tests.conformance.test_readers import spec
+from tests.corpora import spec
 from tests.webserver import File, WebServer
 from tokenmill import documents, storage
 from tokenmill.errors import BatchError, TransientError, UsageError

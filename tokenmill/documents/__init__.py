@@ -11,6 +11,7 @@ from tokenmill.documents.compression import SUFFIXES as COMPRESSIONS
 from tokenmill.documents.contract import COLUMN_BYTES, GIVEN_UP, Documents, Reader, Reason, Rejection, excerpt
 from tokenmill.documents.delimited import DelimitedReader
 from tokenmill.documents.fields import Fields
+from tokenmill.documents.frames import FRAMED, Frames, frames
 from tokenmill.documents.huggingface import left_out
 from tokenmill.documents.json_values import JsonReader
 from tokenmill.documents.jsonl import JsonLinesReader
@@ -30,6 +31,7 @@ __all__ = [
     "Documents",
     "Fields",
     "Format",
+    "Frames",
     "MetadataFile",
     "Reader",
     "Reason",
@@ -39,6 +41,7 @@ __all__ = [
     "cut_of",
     "excerpt",
     "format_of",
+    "frames",
     "is_source",
     "left_out",
     "pieces",
@@ -59,13 +62,16 @@ class Format:
     cut: Cut = Cut.WHOLE
     #: The bytes of each piece a file can be cut into, as the file says; None if it says nothing.
     pieces: Callable[[str, JobSpec], list[int] | None] | None = None
+    #: Raises BatchError if a file lacks a column, where `pieces` does not see to that.
+    check: Callable[[str, JobSpec], None] | None = None
 
 
+CSV, TSV = DelimitedReader(","), DelimitedReader("\t")
 FORMATS = (
     Format(".jsonl", JsonLinesReader(), cut=Cut.BYTES),
     Format(".json", JsonReader()),
-    Format(".csv", DelimitedReader(",")),
-    Format(".tsv", DelimitedReader("\t")),
+    Format(".csv", CSV, check=CSV.check),
+    Format(".tsv", TSV, check=TSV.check),
     Format(".txt", TextReader(), cut=Cut.BYTES),
     Format(".wet", WarcReader()),
     Format(".warc", WarcReader()),
@@ -103,18 +109,20 @@ def format_of(url: str) -> Format:
 
 def cut_of(url: str, spec: JobSpec) -> Cut:
     """What a file may be cut at to be shared between batches, as far as its name tells."""
-    found = format_of(url)
+    cut = format_of(url).cut
+    if format_of(url).suffix == ".txt" and (spec.separator is None or overlaps_itself(spec.separator.encode())):
+        return Cut.WHOLE
     if url.endswith(COMPRESSIONS):
-        return Cut.WHOLE
-    if found.suffix == ".txt" and (spec.separator is None or overlaps_itself(spec.separator.encode())):
-        return Cut.WHOLE
-    return found.cut
+        return Cut.FRAMES if cut is Cut.BYTES and url.endswith(FRAMED) else Cut.WHOLE
+    return cut
 
 
 def pieces(url: str, spec: JobSpec) -> list[int] | None:
     """The bytes of each row group or record batch; None for a file that has none. Raises BatchError if it lacks a column."""
-    ask = format_of(url).pieces
-    return None if ask is None else ask(url, spec)
+    found = format_of(url)
+    if found.check is not None:
+        found.check(url, spec)
+    return None if found.pieces is None else found.pieces(url, spec)
 
 
 def read(span: Span, spec: JobSpec) -> Iterator[Documents]:

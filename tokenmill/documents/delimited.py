@@ -10,6 +10,7 @@ import csv
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from enum import Enum, auto
 
 from tokenmill.documents.compression import Blocks
@@ -18,7 +19,7 @@ from tokenmill.documents.fields import Fields, Refused
 from tokenmill.documents.gathered import Gathered
 from tokenmill.documents.records import BYTE_ORDER_MARK
 from tokenmill.errors import BatchError
-from tokenmill.job import JobSpec, Span
+from tokenmill.job import Cut, JobSpec, Span
 
 
 class DelimitedReader:
@@ -30,9 +31,9 @@ class DelimitedReader:
     def read(self, span: Span, spec: JobSpec) -> Iterator[Documents]:
         csv.field_size_limit(sys.maxsize)  # the limit of a record is ours
         blocks, fields = Blocks(span), Fields.of(spec)
-        lines = Lines(blocks, self._delimiter, spec.max_document_bytes)
+        lines = Lines(iter(blocks), self._delimiter, spec.max_document_bytes)
         rows = csv.reader(lines, delimiter=self._delimiter, strict=True)
-        header = self._header(rows, span.url)
+        header = _header(rows, span.url)
         if header is None:
             return
         columns = Columns(header, span.url, fields)
@@ -57,13 +58,27 @@ class DelimitedReader:
                 gathered = Gathered(span.url, fields, named=named)
         yield gathered.documents(span.bytes)
 
-    def _header(self, rows: Iterator[list[str]], url: str) -> list[str] | None:
-        """The names of the fields; None if the file is empty."""
-        try:
-            return next(rows, None)
-        except (csv.Error, LineTooLong) as error:
-            said = "it is too long" if isinstance(error, LineTooLong) else str(error)
-            raise BatchError(f"{url}: the first row, which names the fields, cannot be read: {said}.") from None
+    def check(self, url: str, spec: JobSpec) -> None:
+        """Raise BatchError if the first row, which alone is read, lacks a column; of damage the worker tells."""
+        csv.field_size_limit(sys.maxsize)
+        span = Span(url=url, cut=Cut.WHOLE, start=0, stop=0, bytes=0, size=0, mark="")
+        with closing(iter(Blocks(span))) as blocks:
+            lines = Lines(blocks, self._delimiter, spec.max_document_bytes)
+            try:
+                header = _header(csv.reader(lines, delimiter=self._delimiter, strict=True), url)
+            except BatchError:
+                return
+        if header is not None:
+            Columns(header, url, Fields.of(spec))
+
+
+def _header(rows: Iterator[list[str]], url: str) -> list[str] | None:
+    """The names of the fields; None if the file is empty."""
+    try:
+        return next(rows, None)
+    except (csv.Error, LineTooLong) as error:
+        said = "it is too long" if isinstance(error, LineTooLong) else str(error)
+        raise BatchError(f"{url}: the first row, which names the fields, cannot be read: {said}.") from None
 
 
 class LineTooLong(Exception):
@@ -83,8 +98,8 @@ class State(Enum):
 class Lines:
     """The lines of a file as `csv` takes them, with an eye on the record they belong to."""
 
-    def __init__(self, blocks: Blocks, delimiter: str, limit: int) -> None:
-        self._blocks, self._limit, self._delimiter = iter(blocks), limit, ord(delimiter)
+    def __init__(self, blocks: Iterator[bytes], delimiter: str, limit: int) -> None:
+        self._blocks, self._limit, self._delimiter = blocks, limit, ord(delimiter)
         self._ends = re.compile(b"[\n" + re.escape(delimiter.encode()) + b"]")
         self._data, self._at, self._base = b"", 0, 0
         self._record: list[bytes] = []

@@ -15,11 +15,14 @@ import pyarrow as pa
 
 from tokenmill.documents.contract import Reason
 from tokenmill.errors import UsageError
-from tokenmill.job import JobSpec
+from tokenmill.job import JobSpec, OverLength
 
-#: What `metadata/` says of every document, whatever was asked for.
-GIVEN = ("document", "file", "position", "unit", "id")
 MISSING = object()
+
+
+def given(spec: JobSpec) -> tuple[str, ...]:
+    """What `metadata/` says of every document, whatever was asked for."""
+    return ("document", "file", "position", "unit", "id", *["piece"] * (spec.over_length is OverLength.SPLIT))
 
 
 class Refused(Exception):
@@ -47,7 +50,7 @@ class Fields:
         """The fields of a spec. Raises UsageError if it names them in a way that means nothing."""
         text, between = ((spec.text_field,), ("", "")) if spec.text_template is None else _parsed(spec.text_template)
         for name in spec.metadata:
-            if name in GIVEN:
+            if name in given(spec):
                 raise UsageError(f"--metadata {name}: metadata/ has a column of that name already. See --id-field for ids.")
             if spec.metadata.count(name) > 1:
                 raise UsageError(f"--metadata {name} is given twice. Give it once.")

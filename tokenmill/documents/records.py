@@ -1,8 +1,9 @@
 """A stream of blocks cut into records at a separator.
 
 Comes in: blocks and the byte range that is ours. Goes out: the records that *start* in [start, stop), as stretches of whole
-records that lie together. Always holds: ranges that tile a file yield every record exactly once; a record longer than the limit
-is passed over without being held in memory.
+records that lie together; of a span of frames those behind a separator that starts in it, so that no frame before it has to be
+unpacked to know whether a record starts with it. Always holds: ranges that tile a file yield every record exactly once, at
+their place in the unpacked file, however it is cut; a record longer than the limit is passed over without being held in memory.
 """
 
 from collections.abc import Iterator
@@ -67,13 +68,15 @@ def stretches(span: Span, separator: bytes, limit: int) -> Iterator[Stretch]:
     A range begins one separator early: the bytes up to the first separator belong to a record of the range before.
     Raises BatchError if the file ends before the range does.
     """
-    ranged, width = span.cut is Cut.BYTES, len(separator)
-    begin = max(0, span.start - width) if ranged else 0
-    stop = span.stop if ranged else None
+    ranged, width, begin, stop = span.cut is Cut.BYTES, len(separator), 0, None
+    if ranged:
+        begin, stop = max(0, span.start - width), span.stop
+    elif span.cut is Cut.FRAMES:
+        begin, stop = span.plain_start, span.plain_stop + width
     blocks = Blocks(span, begin)
     position, carry = begin, b""
     # what comes before the first separator began in the range before
-    skipping = ranged and span.start > 0
+    skipping = span.cut is not Cut.WHOLE and span.start > 0
     # beginning and place of a record that has outgrown the limit
     head, head_position = b"", 0
     for block in blocks:
@@ -110,9 +113,9 @@ def stretches(span: Span, separator: bytes, limit: int) -> Iterator[Stretch]:
             position, data = position + len(data) - width + 1, data[len(data) - width + 1 :]
         carry = data
     size = begin + blocks.consumed
-    if stop is not None and size < stop:
+    if ranged and size < span.stop:
         raise BatchError(
-            f"{span.url} is {size} bytes long, planned were {stop}: it has changed. Restore it or start a new job."
+            f"{span.url} is {size} bytes long, planned were {span.stop}: it has changed. Restore it or start a new job."
         )
     if head:
         yield Stretch(head_position, head, span.bytes, too_long=True)
