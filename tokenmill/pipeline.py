@@ -9,7 +9,7 @@ that are not what the plan saw are never published. This is the only file that c
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +24,7 @@ from tokenmill.errors import TokenmillError
 from tokenmill.job import Batch, DisabledEngine, FileDigest, Job, Run, ShardEntry
 from tokenmill.ledger import Ledger
 from tokenmill.lengths import LengthPolicy
+from tokenmill.masks import MaskedWriter, unlearnable
 from tokenmill.meter import Meter
 from tokenmill.poison import Deaths, Place
 from tokenmill.prefetch import prefetched
@@ -117,6 +118,8 @@ def _write_files(
                 column, tokens = _encode(column, encoder, watch, meter)
             with meter.timed("check"):
                 check(column.text, column.holds_special, tokens)
+                if job.spec.chat is not None:
+                    column, tokens = _learnable(column, tokens, job.bos_id)
             with meter.timed("write"):  # the check was of what the engine said; what becomes of it is no engine's affair
                 fitted = policy(tokens)
                 if fitted.dropped is not None:
@@ -143,13 +146,15 @@ def _write_files(
 def _writer(job: Job, batch: Batch, output: str) -> ShardWriter:
     """What takes the documents of a batch, in source order."""
     writer, seed = FORMATS[job.spec.format].writer(output, batch.index, job.spec.dtype), job.spec.shuffle
+    if job.spec.chat is not None:
+        writer = MaskedWriter(writer, output, batch.index)
     return writer if seed is None else ShuffledWriter(writer, output, seed, batch.index)
 
 
 def _encode(column: Column, encoder: Encoder, watch: Watch, meter: Meter) -> tuple[Column, Tokens]:
     """A column's ids, and the column without the documents that had to be given up."""
     if column.place not in watch.deaths:
-        tokens = _tried(encoder, column.text, column.holds_special)
+        tokens = _tried(encoder, column.text, column.holds_special, column.learned)
         if tokens is not None:
             return column, tokens
     # by the reference, each document alone: one that cannot be encoded then takes no other along
@@ -159,7 +164,8 @@ def _encode(column: Column, encoder: Encoder, watch: Watch, meter: Meter) -> tup
         reason = watch.deaths.verdict(place)
         if reason is None:
             watch.at(place)
-            tokens = _tried(encoder.reference, column.text[row : row + 1], column.holds_special[row : row + 1])
+            learned = None if column.learned is None else column.learned[row : row + 1]
+            tokens = _tried(encoder.reference, column.text[row : row + 1], column.holds_special[row : row + 1], learned)
             if tokens is not None:
                 encoded.append(tokens)
                 continue
@@ -169,10 +175,20 @@ def _encode(column: Column, encoder: Encoder, watch: Watch, meter: Meter) -> tup
     return column.without(refused), joined(encoded)
 
 
-def _tried(encoder: Encoder, text: pa.LargeStringArray, holds_special: NDArray[np.bool_]) -> Tokens | None:
+def _learnable(column: Column, tokens: Tokens, bos: int | None) -> tuple[Column, Tokens]:
+    """A column and its ids without the conversations that cannot be learned from."""
+    for reason, rows in unlearnable(tokens, bos).items():
+        if rows.any():
+            return _learnable(column.dropped(rows, reason), tokens.only(~rows), bos)
+    return column, tokens
+
+
+def _tried(
+    encoder: Encoder, text: pa.LargeStringArray, holds_special: NDArray[np.bool_], learned: "pa.LargeListArray[Any] | None"
+) -> Tokens | None:
     """The ids; None where the engine gave an error over some document."""
     try:
-        return encoder.encode(text, holds_special)
+        return encoder.encode(text, holds_special, learned)
     except (TokenmillError, MemoryError):
         raise
     except Exception:

@@ -13,12 +13,13 @@ import numpy as np
 from tokenmill import documents, storage
 from tokenmill.columns import screen
 from tokenmill.documents import GIVEN_UP, rejections
-from tokenmill.engines import Encoder
+from tokenmill.engines import LEARNED, Encoder
 from tokenmill.errors import TokenmillError
 from tokenmill.job import Job
 from tokenmill.ledger import Ledger
 from tokenmill.lengths import LengthPolicy
 from tokenmill.manifest import Manifest, Shard
+from tokenmill.masks import unlearnable
 from tokenmill.reader import TokenDataset
 from tokenmill.shuffle import order
 from tokenmill.tokenizers import Model
@@ -140,22 +141,31 @@ def _compare(
     policy = LengthPolicy(job.spec, job.bos_id, job.eos_id)
     seed, count = job.spec.shuffle, shard.documents
     stands = np.arange(count) if seed is None else np.argsort(order(seed, shard.index, count))
-    reader, next_document = dataset.shard(dataset.manifest.shards.index(shard)), 0
+    opened, next_document = dataset.opened(dataset.manifest.shards.index(shard)), 0
+    reader, starts = opened.reader, opened.starts
+    masks = np.empty(0, np.uint8) if opened.mask is None else opened.mask
     given_up = {(r.file, r.position): r.reason for r in rejections(output, shard.index) if r.reason in GIVEN_UP}
     for span in batch.spans:
         for found in documents.read(span, job.spec):
             places = enumerate(found.positions.tolist()) if given_up else ()
             refused = {i: given_up[found.file, position] for i, position in places if (found.file, position) in given_up}
             screened = screen(found, job.spec.special_tokens, encoder).without(refused)
-            text, holds_special = screened.text, screened.holds_special
+            text, holds_special, learned = screened.text, screened.holds_special, screened.learned
             wanted = len(text) if limit is None else min(len(text), max(0, limit - next_document))
-            tokens = policy(encoder.encode(text[:wanted], holds_special[:wanted])).tokens
+            tokens = encoder.encode(text[:wanted], holds_special[:wanted], None if learned is None else learned[:wanted])
+            if learned is not None:
+                tokens = tokens.only(~np.any(list(unlearnable(tokens, job.bos_id).values()), axis=0))
+            tokens = policy(tokens).tokens
             for index in range(len(tokens)):
                 if next_document >= len(reader):
                     yield f"shard {shard.index:06d}: the sources hold more documents than the shard; they have changed"
                     return
-                if not np.array_equal(reader[int(stands[next_document])], tokens.document(index)):
-                    yield f"shard {shard.index:06d}: the ids of document {stands[next_document]} are not the reference's"
+                stand, expected = int(stands[next_document]), tokens.document(index)
+                if not np.array_equal(reader[stand], expected & ~LEARNED):
+                    yield f"shard {shard.index:06d}: the ids of document {stand} are not the reference's"
+                    return
+                if learned is not None and not np.array_equal(masks[starts[stand] : starts[stand + 1]], expected >= LEARNED):
+                    yield f"shard {shard.index:06d}: the mask of document {stand} is not what its conversation says"
                     return
                 next_document += 1
                 verdict.compared += 1
