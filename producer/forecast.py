@@ -119,7 +119,7 @@ def _tried(spec: JobSpec, encoder: Encoder, batch: Batch) -> int:
     try:
         found = ((some, some.consumed) for some in documents.read(batch.spans[0], spec))
         for (column,) in gathered(found, [(spec.special_tokens, encoder)]):
-            encoder.encode(column.text, column.holds_special)
+            encoder.encode(column.text, column.holds_special, column.learned)
             read = column.consumed
             if read >= PLACE_BYTES:
                 break

@@ -17,7 +17,7 @@ from producer.options import request
 OF_AN_OUTPUT = frozenset(
     {
         *("tokenizer", "output", "name", "eos_token", "bos_token", "special_tokens", "max_tokens", "over_length", "stride"),
-        *("dtype", "format", "max_rejected", "check_every", "engine"),
+        *("pack", "pack_method", "pad_token", "dtype", "format", "max_rejected", "check_every", "engine"),
     }
 )
 ENDS = ("eos_token", "bos_token")

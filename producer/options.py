@@ -13,7 +13,7 @@ from producer.request import Request
 from tokenmill.choices import DtypeChoice, FormatName, PackMethod
 from tokenmill.errors import UsageError
 
-IDS, FILES, WORK = "Ids", "Which files", "Work"
+IDS, FILES, WORK, CHAT = "Ids", "Which files", "Work", "Chat"
 
 
 def _option(*names: str, panel: str, help: str, **more: Any) -> Any:
@@ -63,13 +63,13 @@ def request(
     bos_token: Annotated[str | None, _option("--bos-token", panel=IDS, help="Token before each document.")] = None,
     no_bos_token: Annotated[bool, _option("--no-bos-token", panel=IDS, help="No token before documents.")] = False,
     special_tokens: Annotated[
-        Literal["text", "parse", "reject"],
+        Literal["text", "parse", "reject"] | None,
         _option(
             "--special-tokens",
             panel=IDS,
-            help="A special token's string in a document: keep it as text, parse it, or reject the document.",
+            help="A special token's string in a document: keep it as text (default), parse it, or reject the document (default with --chat).",
         ),
-    ] = "text",
+    ] = None,
     max_tokens: Annotated[
         int | None, _option("--max-tokens", panel=IDS, help="Most tokens of a document, BOS and EOS included.", min=1)
     ] = None,
@@ -117,6 +117,39 @@ def request(
     text_template: Annotated[
         str | None,
         _option("--text-template", panel=WORK, help=r"The text from several fields, such as '{title}\n\n{body}'."),
+    ] = None,
+    chat: Annotated[
+        bool,
+        _option(
+            "--chat",
+            panel=CHAT,
+            help="Documents are conversations: write them with the tokenizer's chat template, with loss masks.",
+        ),
+    ] = False,
+    messages_field: Annotated[
+        str | None,
+        _option("--messages-field", panel=CHAT, help="Field with the messages, or a path to it; by default messages."),
+    ] = None,
+    prompt_field: Annotated[
+        str | None, _option("--prompt-field", panel=CHAT, help="Field with what the user says, in place of messages.")
+    ] = None,
+    response_field: Annotated[
+        str | None, _option("--response-field", panel=CHAT, help="Field with what the assistant answers.")
+    ] = None,
+    chat_template: Annotated[
+        str | None, _option("--chat-template", panel=CHAT, help="File with a template to use in place of the tokenizer's.")
+    ] = None,
+    chat_date: Annotated[
+        str | None,
+        _option("--chat-date", panel=CHAT, help="The date that a template writes, as YYYY-MM-DD, if it asks for today's."),
+    ] = None,
+    learn_from: Annotated[
+        list[str] | None,
+        _option(
+            "--learn-from",
+            panel=CHAT,
+            help="Role whose turns are learned from; by default what the template marks, or else assistant. Repeatable.",
+        ),
     ] = None,
     id_field: Annotated[
         str | None, _option("--id-field", panel=WORK, help="Field or column that names a document in rejected/.")
@@ -185,6 +218,18 @@ def request(
     """Turn options into a request. Raises UsageError where two contradict each other."""
     if text_field is not None and text_template is not None:
         raise UsageError("--text-field and --text-template contradict each other. Give one.")
+    conversation = {
+        "--messages-field": messages_field,
+        "--prompt-field": prompt_field,
+        "--response-field": response_field,
+        "--chat-template": chat_template,
+        "--chat-date": chat_date,
+        "--learn-from": learn_from,
+    }
+    if not chat and (lonely := [option for option, value in conversation.items() if value]):
+        raise UsageError(f"{lonely[0]} is for conversations. Give --chat too, or leave it out.")
+    if chat and (text_field is not None or text_template is not None):
+        raise UsageError("--chat and --text-field or --text-template contradict each other: see --messages-field. Give one.")
     separator = _unescaped(separator)
     if separator == "":
         raise UsageError("--separator is empty. Give the text that stands between documents.")
@@ -217,6 +262,10 @@ def request(
         format=format,
         text_field=text_field or "text",
         text_template=_unescaped(text_template),
+        chat=_conversation_fields(messages_field, prompt_field, response_field) if chat else (),
+        chat_template=chat_template,
+        chat_date=chat_date,
+        learn_from=tuple(learn_from or ()),
         id_field=id_field,
         metadata=tuple(metadata or ()),
         partition_by=partition_by,
@@ -285,6 +334,15 @@ def takes_request(command: Callable[..., Any]) -> Callable[..., Any]:
     wrapped.__signature__ = inspect.Signature([p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters])  # type: ignore[attr-defined]
     wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return wrapped
+
+
+def _conversation_fields(messages: str | None, prompt: str | None, response: str | None) -> tuple[str, ...]:
+    """The field of messages, or those of a prompt and its response."""
+    if prompt is None and response is None:
+        return (messages or "messages",)
+    if prompt is None or response is None or messages is not None:
+        raise UsageError("--prompt-field and --response-field go together, without --messages-field. Give both or neither.")
+    return (prompt, response)
 
 
 def _end(end: str, token: str | None, none: bool) -> str | bool | None:

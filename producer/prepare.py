@@ -25,10 +25,12 @@ from producer.sample import Sample
 from producer.selection import Selection
 from tokenmill import __version__, documents, storage, tokenizers
 from tokenmill import plan as plan_file
+from tokenmill.chat import settled
 from tokenmill.engines import choose
 from tokenmill.errors import BatchError, UsageError
 from tokenmill.job import (
     Batch,
+    Chat,
     Device,
     EngineChoice,
     FileDigest,
@@ -104,7 +106,10 @@ def draft(request: Request, corpus: Corpus | None = None) -> tuple[JobSpec, toke
     for file in corpus.files:
         roots.admit(file.url)  # a worker would refuse it
     files = _from_hub_before(request) or tokenizers.resolve(request.tokenizer)
-    eos, bos = tokenizers.settle(files, request.eos_token, request.bos_token)
+    chat = _chat(request, files, corpus)
+    # a template writes its own ends: more are put there only where they are asked for
+    asked = [False if chat is not None and end is None else end for end in (request.eos_token, request.bos_token)]
+    eos, bos = tokenizers.settle(files, *asked)
     dtype = FORMATS[request.format].settle(
         request.format, request.dtype, files.ref.vocab_size, has_ends=eos is not None or bos is not None
     )
@@ -121,7 +126,7 @@ def draft(request: Request, corpus: Corpus | None = None) -> tuple[JobSpec, toke
         tokenizer=request.tokenizer,
         eos_token=eos,
         bos_token=bos,
-        special_tokens=SpecialTokens(request.special_tokens),
+        special_tokens=SpecialTokens(request.special_tokens or ("text" if chat is None else "reject")),
         dtype=dtype,
         format=request.format,
         max_tokens=request.max_tokens,
@@ -131,6 +136,7 @@ def draft(request: Request, corpus: Corpus | None = None) -> tuple[JobSpec, toke
         pack=_packing(request, files),
         text_field=request.text_field,
         text_template=request.text_template,
+        chat=chat,
         id_field=request.id_field,
         metadata=request.metadata,
         partition_by=request.partition_by,
@@ -140,6 +146,33 @@ def draft(request: Request, corpus: Corpus | None = None) -> tuple[JobSpec, toke
     )
     documents.Fields.of(spec)
     return spec, files, corpus
+
+
+def _chat(request: Request, files: tokenizers.TokenizerFiles, corpus: Corpus) -> Chat | None:
+    """How conversations are written; None for a job of plain text. Raises UsageError for what cannot be one."""
+    if not request.chat:
+        return None
+    if request.special_tokens == "text":
+        raise UsageError(
+            "--special-tokens text: inside of what a template writes, a special token's string becomes that token, and no "
+            "conversation could be kept that holds one. Give reject, or parse where you trust the corpus."
+        )
+    no_records = next((file.url for file in corpus.files if not documents.has_records(file.url)), None)
+    if no_records is not None:
+        raise UsageError(f"--chat: {no_records} holds no records with messages. Give .jsonl, .json, .parquet or .arrow.")
+    template = None if request.chat_template is None else storage.read(absolute(request.chat_template))
+    try:
+        return settled(
+            files.name,
+            files.files.get(tokenizers.CHAT_TEMPLATE),
+            files.config(),
+            template=None if template is None else template.decode("utf-8"),
+            today=request.chat_date,
+            learn_from=request.learn_from,
+            fields=request.chat,
+        )
+    except UnicodeDecodeError:
+        raise UsageError(f"--chat-template {request.chat_template} is no UTF-8 text.") from None
 
 
 def _sampling(request: Request) -> Sampling | None:

@@ -23,7 +23,8 @@ class Request:
     #: A token, False for none, None to leave it to the tokenizer.
     eos_token: str | bool | None = None
     bos_token: str | bool | None = None
-    special_tokens: Literal["text", "parse", "reject"] = "text"
+    #: None: text, and with `chat` reject.
+    special_tokens: Literal["text", "parse", "reject"] | None = None
     dtype: DtypeChoice = "auto"
     format: FormatName = "megatron"
     max_tokens: int | None = None
@@ -36,6 +37,12 @@ class Request:
     pad_token: str | None = None
     text_field: str = "text"
     text_template: str | None = None
+    #: Documents are conversations: the fields with the messages, or with prompt and response. Empty for text.
+    chat: tuple[str, ...] = ()
+    #: A template of one's own, the date that it may ask for, and the roles to learn from in place of what it says.
+    chat_template: str | None = None
+    chat_date: str | None = None
+    learn_from: tuple[str, ...] = ()
     id_field: str | None = None
     metadata: tuple[str, ...] = ()
     partition_by: str | None = None

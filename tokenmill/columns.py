@@ -8,6 +8,7 @@ in a column's text or among its rejections.
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -41,6 +42,14 @@ class Screened:
         whole = len(self.kept) == len(self.found.text)
         return self.found.text if whole else self.found.text.take(pa.array(self.kept, pa.int64()))
 
+    @property
+    def learned(self) -> "pa.LargeListArray[Any] | None":
+        """Of conversations, what each one to encode has to learn from."""
+        if self.found.conversations is None:
+            return None
+        spans = self.found.conversations.column("learned").take(pa.array(self.kept, pa.int64()))
+        return cast("pa.LargeListArray[Any]", spans)
+
     def without(self, refused: Mapping[int, Reason]) -> "Screened":
         """The same with more documents refused, given by their index into `found`."""
         if not refused:
@@ -52,9 +61,13 @@ class Screened:
 
 
 def screen(found: Documents, policy: SpecialTokens, encoder: Encoder) -> Screened:
-    """Refuse the documents that are not to be encoded: empty ones, and by policy those with a special token's string."""
+    """Refuse the documents that are not to be encoded: empty ones, and by policy those with a special token's string.
+
+    In a conversation it is looked for in what the record says: its template has to write special tokens.
+    """
     lengths = pc.binary_length(found.text).to_numpy(zero_copy_only=False)
-    holds_special = encoder.holds_special(found.text)
+    said = found.text if found.conversations is None else found.conversations.column("said")
+    holds_special = encoder.holds_special(cast("pa.LargeStringArray", said))
     refused = {int(index): Reason.EMPTY for index in np.flatnonzero(lengths == 0)}
     if policy is SpecialTokens.REJECT:
         refused.update({int(index): Reason.SPECIAL_TOKEN for index in np.flatnonzero(holds_special)})
@@ -77,6 +90,12 @@ class Column:
     @cached_property
     def holds_special(self) -> NDArray[np.bool_]:
         return np.concatenate([part.holds_special for part in self.parts])
+
+    @cached_property
+    def learned(self) -> "pa.LargeListArray[Any] | None":
+        """Of conversations, what each one has to learn from."""
+        spans = [spans for part in self.parts if (spans := part.learned) is not None]
+        return pa.concat_arrays(spans) if spans else None
 
     @property
     def rejected(self) -> list[Rejection]:

@@ -5,6 +5,7 @@ Always holds: `JobSpec` and the sources decide every byte of the shards and of t
 (engine, host, seconds) stands in `Job.engine` and `ShardEntry.run` alone. A record of another `version` is refused.
 """
 
+import datetime
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Literal, Self
@@ -90,6 +91,22 @@ class Packing(Record):
     pad_token: str
 
 
+class Chat(Record):
+    """How a record becomes a conversation, and what of it is learned from: all that `tokenmill.chat` needs to know."""
+
+    #: The template that writes conversations, and the one for those with tools, where a tokenizer has two.
+    template: str
+    tool_template: str | None = None
+    #: Tokens that templates know by a name, such as `bos_token`.
+    tokens: dict[str, str] = {}
+    #: The date that templates are told; None where none asks.
+    date: datetime.date | None = None
+    #: Roles whose turns are learned from; empty leaves it to the template's generation blocks.
+    learn_from: tuple[str, ...] = ()
+    #: The field with the messages, or those with prompt and response.
+    fields: tuple[str, ...] = Field(min_length=1, max_length=2)
+
+
 class JobSpec(Record):
     """Everything the user asked for that decides ids, shards or the manifest."""
 
@@ -122,6 +139,8 @@ class JobSpec(Record):
     text_field: str = "text"
     #: Text made of several fields, such as "{title}\n\n{body}"; `text_field` then means nothing.
     text_template: str | None = None
+    #: Documents are conversations; the fields above then mean nothing. None for text.
+    chat: Chat | None = None
     #: Field or column that names a document in `rejected/`.
     id_field: str | None = None
     #: Fields or columns that are carried into `metadata/`.

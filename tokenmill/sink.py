@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,7 @@ from tokenmill.errors import TokenmillError
 from tokenmill.job import Counts, FileDigest, Job
 from tokenmill.ledger import Ledger
 from tokenmill.lengths import LengthPolicy
+from tokenmill.masks import MaskedWriter, unlearnable
 from tokenmill.meter import Meter
 from tokenmill.packing.writers import packed
 from tokenmill.partitions import folder_of, refuse_many
@@ -138,6 +139,8 @@ class Sink:
             column, tokens = self._encode(column)
         with meter.timed("check"):
             self._check(column.text, column.holds_special, tokens)
+            if self._job.spec.chat is not None:
+                column, tokens = _learnable(column, tokens, self._job.bos_id)
         with meter.timed("write"):  # the check was of what the engine said; what becomes of it is no engine's affair
             column = self._write(column, tokens)
             self._rejected.append(column.rejected)
@@ -188,7 +191,7 @@ class Sink:
         """A column's ids, and the column without the documents that had to be given up."""
         deaths = self._watch.deaths
         if column.place not in deaths:
-            tokens = _tried(self._encoder, column.text, column.holds_special)
+            tokens = _tried(self._encoder, column.text, column.holds_special, column.learned)
             if tokens is not None:
                 return column, tokens
         # by the reference, each document alone: one that cannot be encoded then takes no other along
@@ -198,7 +201,10 @@ class Sink:
             reason = deaths.verdict(place)
             if reason is None:
                 self._watch.at(place)
-                tokens = _tried(self._encoder.reference, column.text[row : row + 1], column.holds_special[row : row + 1])
+                learned = None if column.learned is None else column.learned[row : row + 1]
+                tokens = _tried(
+                    self._encoder.reference, column.text[row : row + 1], column.holds_special[row : row + 1], learned
+                )
                 if tokens is not None:
                     encoded.append(tokens)
                     continue
@@ -211,6 +217,8 @@ class Sink:
 def _writer(job: Job, index: int, output: str, meter: Meter) -> ShardWriter:
     """What takes the documents of a batch, in source order."""
     writer, seed = FORMATS[job.spec.format].writer(output, index, job.spec.dtype), job.spec.shuffle
+    if job.spec.chat is not None:
+        writer = MaskedWriter(writer, output, index)
     writer = packed(writer, output, index, job.spec.pack, job.pad_id, meter.cuts)
     return writer if seed is None else ShuffledWriter(writer, output, seed, index)
 
@@ -220,10 +228,20 @@ def _keys(job: Job, index: int) -> Callable[[int, int], NDArray[np.uint64]] | No
     return None if job.spec.shuffle is None else partial(keys, job.spec.shuffle, index)
 
 
-def _tried(encoder: Encoder, text: pa.LargeStringArray, holds_special: NDArray[np.bool_]) -> Tokens | None:
+def _learnable(column: Column, tokens: Tokens, bos: int | None) -> tuple[Column, Tokens]:
+    """A column and its ids without the conversations that cannot be learned from."""
+    for reason, rows in unlearnable(tokens, bos).items():
+        if rows.any():
+            return _learnable(column.dropped(rows, reason), tokens.only(~rows), bos)
+    return column, tokens
+
+
+def _tried(
+    encoder: Encoder, text: pa.LargeStringArray, holds_special: NDArray[np.bool_], learned: "pa.LargeListArray[Any] | None"
+) -> Tokens | None:
     """The ids; None where the engine gave an error over some document."""
     try:
-        return encoder.encode(text, holds_special)
+        return encoder.encode(text, holds_special, learned)
     except (TokenmillError, MemoryError):
         raise
     except Exception:

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from tokenmill import documents, storage
 from tokenmill.columns import Column, Screened, screen
 from tokenmill.documents import GIVEN_UP, rejections
-from tokenmill.engines import Encoder
+from tokenmill.engines import LEARNED, Encoder
 from tokenmill.errors import JobError, TokenmillError
 from tokenmill.job import Job
 from tokenmill.ledger import Ledger
 from tokenmill.lengths import LengthPolicy
 from tokenmill.manifest import Manifest, Shard
+from tokenmill.masks import unlearnable
 from tokenmill.partitions import folder_of
 from tokenmill.reader import TokenDataset
 from tokenmill.shuffle import order
@@ -214,19 +215,26 @@ def _compare(
             places = enumerate(found.positions.tolist()) if given_up else ()
             refused = {i: given_up[found.file, position] for i, position in places if (found.file, position) in given_up}
             screened = screen(found, job.spec.special_tokens, encoder).without(refused)
-            text, holds_special = screened.text, screened.holds_special
+            text, holds_special, learned = screened.text, screened.holds_special, screened.learned
             wanted = len(text) if limit is None else min(len(text), max(0, limit - compared))
-            encoded = encoder.encode(text[:wanted], holds_special[:wanted])
-            for folder, rows in _split(screened, field, wanted):
-                tokens = policy(encoded if field is None else encoded.only(rows)).tokens
+            encoded = encoder.encode(text[:wanted], holds_special[:wanted], None if learned is None else learned[:wanted])
+            kept = np.ones(wanted, np.bool_)
+            if learned is not None:
+                kept = ~np.any(list(unlearnable(encoded, job.bos_id).values()), axis=0)
+            for folder, rows in _split(screened, field, kept):
+                tokens = policy(encoded if rows.all() else encoded.only(rows)).tokens
                 one = by_folder.get(folder)
                 for number in range(len(tokens)):
                     if one is None or one.compared >= one.documents:
                         yield f"shard {index:06d}: the sources hold more documents than the shard; they have changed"
                         return
-                    place = int(stands[folder][one.compared])
-                    if not np.array_equal(one.dataset.shard(one.position)[place], tokens.document(number)):
+                    place, expected = int(stands[folder][one.compared]), tokens.document(number)
+                    opened = one.dataset.opened(one.position)
+                    if not np.array_equal(opened.reader[place], expected & ~LEARNED):
                         yield f"shard {index:06d}: the ids of document {place} are not the reference's"
+                        return
+                    if learned is not None and not np.array_equal(opened.mask_of(place), expected >= LEARNED):
+                        yield f"shard {index:06d}: the mask of document {place} is not what its conversation says"
                         return
                     one.compared += 1
                     compared += 1
@@ -239,11 +247,11 @@ def _compare(
             yield f"shard {index:06d}: {holds}; they have changed"
 
 
-def _split(screened: Screened, field: str | None, wanted: int) -> Iterator[tuple[str | None, NDArray[np.bool_]]]:
-    """The first documents by the part they belong to."""
+def _split(screened: Screened, field: str | None, kept: NDArray[np.bool_]) -> Iterator[tuple[str | None, NDArray[np.bool_]]]:
+    """Those of the first documents that are kept, by the part they belong to."""
     if field is None:
-        yield None, np.ones(wanted, np.bool_)
+        yield None, kept
         return
-    folders = np.array([folder_of(field, value) for value in Column((screened,), 0).values(field)[:wanted]])
+    folders = np.array([folder_of(field, value) for value in Column((screened,), 0).values(field)[: len(kept)]])
     for folder in dict.fromkeys(folders.tolist()):
-        yield folder, folders == folder
+        yield folder, (folders == folder) & kept

@@ -42,6 +42,7 @@ __all__ = [
     "excerpt",
     "format_of",
     "frames",
+    "has_records",
     "is_source",
     "left_out",
     "pieces",
@@ -105,6 +106,11 @@ def format_of(url: str) -> Format:
             f"{url}: the suffix names no source format. Known are {streams} (each also with {also}), and {others}."
         )
     return found
+
+
+def has_records(url: str) -> bool:
+    """Whether a file's records have fields that may hold more than text, as conversations need them."""
+    return format_of(url).suffix in (".jsonl", ".json", ".parquet", ".arrow", ".feather", ".ipc")
 
 
 def cut_of(url: str, spec: JobSpec) -> Cut:

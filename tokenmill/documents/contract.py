@@ -36,6 +36,15 @@ class Reason(StrEnum):
     EMPTY = "empty"
     TOO_LONG = "too_long"
     SPECIAL_TOKEN = "special_token"
+    #: No list of objects where the messages of a conversation should be.
+    NOT_MESSAGES = "not_messages"
+    #: The chat template gave an error over it.
+    TEMPLATE_ERROR = "template_error"
+    #: What one turn becomes depends on a later one, so that it cannot be said which text is whose.
+    TURNS_UNCLEAR = "turns_unclear"
+    #: No token of it would be learned from, or every one, see `tokenmill.masks`.
+    NOTHING_LEARNED = "nothing_learned"
+    ALL_LEARNED = "all_learned"
     #: Dropped by the job's own length policy, see `tokenmill.lengths`.
     TOO_MANY_TOKENS = "too_many_tokens"
     #: Given up, see `tokenmill.poison`: workers died over it …
@@ -82,6 +91,8 @@ class Documents:
     consumed: int
     #: A column of strings for each metadata field, as long as `text`; None where there is none.
     metadata: pa.RecordBatch | None = None
+    #: What `documents.conversations` says of each document, as long as `text`; None where documents are no conversations.
+    conversations: pa.RecordBatch | None = None
 
     def refuse(self, index: int, reason: Reason) -> Rejection:
         """The rejection of a document that was read but is not to be encoded."""

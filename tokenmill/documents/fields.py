@@ -9,14 +9,17 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import pyarrow as pa
 
+from tokenmill.chat import Conversation, Conversations, Unfit
 from tokenmill.documents.contract import Reason
 from tokenmill.errors import UsageError
 from tokenmill.job import JobSpec, OverLength
 
+#: What a conversation may have beside its messages.
+BESIDE = ("tools", "documents")
 MISSING = object()
 
 
@@ -32,6 +35,16 @@ class Refused(Exception):
         self.reason, self.name = reason, name
 
 
+class Document(NamedTuple):
+    """What a record says."""
+
+    text: str
+    id: str | None
+    metadata: list[str | None]
+    #: What the text was rendered from, in a job with chat.
+    conversation: Conversation | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Fields:
     """The fields that a job reads."""
@@ -44,6 +57,8 @@ class Fields:
     metadata: tuple[str, ...]
     #: Bytes that a document may have.
     limit: int
+    #: Renders records whose text is no text yet, but a conversation.
+    chat: Conversations | None = None
 
     @classmethod
     def of(cls, spec: JobSpec) -> Self:
@@ -55,18 +70,30 @@ class Fields:
             if spec.metadata.count(name) > 1:
                 raise UsageError(f"--metadata {name} is given twice. Give it once.")
         split = () if spec.partition_by is None or spec.partition_by in spec.metadata else (spec.partition_by,)
-        return cls(text, between, spec.id_field, (*spec.metadata, *split), spec.max_document_bytes)
+        carried = (*spec.metadata, *split)
+        if spec.chat is not None:
+            chat = Conversations(spec.chat)
+            return cls(spec.chat.fields, ("", ""), spec.id_field, carried, spec.max_document_bytes, chat)
+        return cls(text, between, spec.id_field, carried, spec.max_document_bytes)
 
     @property
     def plain(self) -> bool:
         """Whether all that is wanted is the text of one field, and an id at most, both by their own names."""
         names = (*self.text, self.id or "")
-        return len(self.text) == 1 and self.between == ("", "") and not self.metadata and not any("." in n for n in names)
+        return (
+            self.chat is None
+            and len(self.text) == 1
+            and self.between == ("", "")
+            and not self.metadata
+            and not any("." in n for n in names)
+        )
 
     def option(self, name: str) -> str:
         """The option that names a field."""
         if name not in self.text:
             return "--metadata"
+        if self.chat is not None:
+            return "--messages-field" if len(self.text) == 1 else "--prompt-field and --response-field"
         return "--text-field" if self.between == ("", "") else "--text-template"
 
     def joined(self, texts: Sequence[str]) -> str:
@@ -78,9 +105,12 @@ class Fields:
             raise Refused(Reason.TOO_LONG)
         return text
 
-    def document(self, record: Mapping[str, Any]) -> tuple[str, str | None, list[str | None]]:
+    def document(self, record: Mapping[str, Any]) -> Document:
         """Text, id and metadata of a JSON object. Raises Refused if it has no text."""
         name = None if self.id is None else as_name(look_up(record, self.id))
+        if self.chat is not None:
+            conversation = self._conversation(self.chat, record, name)
+            return Document(conversation.text, name, self._metadata(record), conversation)
         texts = []
         for field in self.text:
             text = look_up(record, field)
@@ -95,7 +125,35 @@ class Fields:
             raise Refused(Reason.LONE_SURROGATE, name) from None
         except Refused as refused:
             raise Refused(refused.reason, name) from None
-        return text, name, [as_text(look_up(record, field)) for field in self.metadata]
+        return Document(text, name, self._metadata(record))
+
+    def _metadata(self, record: Mapping[str, Any]) -> list[str | None]:
+        return [as_text(look_up(record, field)) for field in self.metadata]
+
+    def _conversation(self, chat: Conversations, record: Mapping[str, Any], name: str | None) -> Conversation:
+        """A record's conversation, rendered. Raises Refused."""
+        found = [look_up(record, field) for field in self.text]
+        reasons = {id(MISSING): Reason.MISSING_FIELD, id(None): Reason.NULL_TEXT}
+        for value in found:
+            if id(value) in reasons:
+                raise Refused(reasons[id(value)], name)
+        if len(found) == 2:
+            if not all(isinstance(text, str) for text in found):
+                raise Refused(Reason.NOT_TEXT, name)
+            messages: Any = [{"role": role, "content": text} for role, text in zip(("user", "assistant"), found, strict=True)]
+        else:
+            messages = found[0]
+        try:
+            conversation = chat.of(messages, *(record.get(beside) for beside in BESIDE))
+            size = len(conversation.text.encode())
+            conversation.said.encode()
+        except Unfit as unfit:
+            raise Refused(Reason(unfit.why), name) from None
+        except UnicodeEncodeError:
+            raise Refused(Reason.LONE_SURROGATE, name) from None
+        if size > self.limit:
+            raise Refused(Reason.TOO_LONG, name)
+        return conversation
 
     def columns(self, rows: Iterable[Sequence[str | None]]) -> pa.RecordBatch | None:
         """The metadata of some documents; None where none is wanted."""

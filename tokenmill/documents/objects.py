@@ -16,8 +16,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tokenmill.chat import Conversation
+from tokenmill.documents import conversations
 from tokenmill.documents.contract import Documents, Reason, Rejection, excerpt
-from tokenmill.documents.fields import Fields, Refused, as_name
+from tokenmill.documents.fields import Document, Fields, Refused, as_name
 from tokenmill.documents.records import RawRecord
 from tokenmill.job import JobSpec
 
@@ -31,6 +33,7 @@ class Rows:
     positions: list[NDArray[np.int64]] = field(default_factory=list)
     ids: list[str | None] = field(default_factory=list)
     metadata: list[list[str | None]] = field(default_factory=list)
+    conversations: list[Conversation] = field(default_factory=list)
     rejected: list[Rejection] = field(default_factory=list)
     #: Bytes of the objects.
     size: int = 0
@@ -41,6 +44,7 @@ class Rows:
         self.positions += rows.positions
         self.ids += rows.ids
         self.metadata += rows.metadata
+        self.conversations += rows.conversations
         self.rejected += rows.rejected
         self.size += size
 
@@ -55,6 +59,7 @@ class Rows:
             rejected=self.rejected,
             consumed=consumed,
             metadata=fields.columns(self.metadata),
+            conversations=None if fields.chat is None else conversations.columns(self.conversations),
         )
 
 
@@ -69,6 +74,8 @@ class Objects:
 
     def at_once(self, data: bytes, positions: NDArray[np.int64]) -> Rows | None:
         """Objects with white space between them, one for each position, in one call; None if any needs a closer look."""
+        if self.fields.chat is not None:  # rendering takes many times what parsing does: it is not to be done twice
+            return None
         try:
             rows = self._decoder.decode_lines(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -82,7 +89,7 @@ class Objects:
             found = [self.fields.document(row) for row in rows]
         except Refused:
             return None
-        texts, names, metadata = map(list, zip(*found, strict=True))
+        texts, names, metadata, _ = map(list, zip(*found, strict=True))
         return Rows([_array(texts)], [positions], names if self.fields.id else [], metadata if self.fields.metadata else [])
 
     def one_by_one(self, records: Iterable[RawRecord], url: str) -> Rows:
@@ -94,25 +101,27 @@ class Objects:
             if not record.data.strip() and not record.too_long:
                 continue
             try:
-                text, name, metadata = self._document(record)
+                document = self._document(record)
             except Refused as refused:
                 rows.rejected.append(_rejection(url, record, refused))
                 continue
-            texts.append(text)
+            texts.append(document.text)
             positions.append(record.position)
-            rows.ids.append(name)
-            rows.metadata.append(metadata)
+            rows.ids.append(document.id)
+            rows.metadata.append(document.metadata)
+            if document.conversation is not None:
+                rows.conversations.append(document.conversation)
         rows.texts.append(_array(texts))
         rows.positions.append(np.array(positions, np.int64))
         return rows
 
-    def _document(self, record: RawRecord) -> tuple[str, str | None, list[str | None]]:
+    def _document(self, record: RawRecord) -> Document:
         """Text, id and metadata of one object. Raises Refused with the reason if it has no text."""
         if record.too_long:
             raise Refused(Reason.TOO_LONG)
         try:
             row = self._decoder.decode(record.data)
-            return (row.text, as_name(row.id), []) if self.fields.plain else self.fields.document(row)
+            return Document(row.text, as_name(row.id), []) if self.fields.plain else self.fields.document(row)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass
         try:

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tokenmill.documents.contract import Documents, Reason, Rejection, excerpt
-from tokenmill.documents.fields import Fields, as_name, as_text
+from tokenmill.documents.conversations import is_conversation, of_rows
+from tokenmill.documents.fields import BESIDE, Fields, as_name, as_text
 from tokenmill.errors import BatchError
 
 
@@ -24,7 +25,10 @@ def check_columns(schema: pa.Schema, url: str, fields: Fields) -> None:
         if path is None:
             raise BatchError(f"{url} has no column {name!r}; it has {', '.join(schema.names)}. Name one with {option}.")
         kind = _type(schema, path)
-        if name in fields.text and not _is_text(kind):
+        if fields.chat is not None and fields.text == (name,):
+            if not is_conversation(kind):
+                raise BatchError(f"{url}: column {name!r} holds {kind}, not lists of messages. Name another with {option}.")
+        elif name in fields.text and not _is_text(kind):
             raise BatchError(f"{url}: column {name!r} holds {kind}, not text. Name another with {option}.")
 
 
@@ -45,12 +49,24 @@ def path_of(schema: pa.Schema, name: str) -> tuple[str, ...] | None:
 
 def paths(schema: pa.Schema, fields: Fields) -> list[tuple[str, ...]]:
     """Where all columns lie that are to be read."""
-    names = dict.fromkeys((*fields.text, *fields.metadata, *([fields.id] if fields.id else [])))
-    return [path for name in names if (path := path_of(schema, name)) is not None]
+    return [path for name in _names(fields) if (path := path_of(schema, name)) is not None]
+
+
+def _names(fields: Fields) -> list[str]:
+    """All columns that are wanted, whether they are there or not."""
+    beside = BESIDE if fields.chat is not None else ()
+    return list(dict.fromkeys((*fields.text, *beside, *fields.metadata, *([fields.id] if fields.id else []))))
 
 
 def documents(batch: pa.RecordBatch, url: str, first_row: int, fields: Fields, consumed: int) -> Documents:
     """The documents of a record batch whose columns were checked."""
+    metadata = None
+    if fields.metadata:
+        columns = [_texts(_column(batch, name)) for name in fields.metadata]
+        metadata = pa.RecordBatch.from_arrays(columns, list(fields.metadata))
+    if fields.chat is not None:
+        read = {name: _column(batch, name) for name in _names(fields) if path_of(batch.schema, name) is not None}
+        return of_rows(read, metadata, batch.num_rows, url, first_row, fields, consumed)
     parts = [_bytes(_column(batch, name), url, name) for name in fields.text]
     positions = np.arange(first_row, first_row + batch.num_rows)
     ids: list[str | None] | None = None
@@ -58,10 +74,6 @@ def documents(batch: pa.RecordBatch, url: str, first_row: int, fields: Fields, c
         ids = [as_name(value) for value in _column(batch, fields.id).to_pylist()]
     column = _joined(parts, fields.between)
     reasons = _reasons(parts, column, fields.limit)
-    metadata = None
-    if fields.metadata:
-        columns = [_texts(_column(batch, name)) for name in fields.metadata]
-        metadata = pa.RecordBatch.from_arrays(columns, list(fields.metadata))
     rejected = [
         Rejection(
             file=url, unit="row", position=first_row + i, reason=reason, id=None if ids is None else ids[i], excerpt=shown

@@ -4,13 +4,14 @@ A new engine is one file here with `supports` and `encode`, and one line in `reg
 """
 
 from tokenmill.engines.choice import choose, trusted
-from tokenmill.engines.contract import Engine, Tokens, from_lengths, joined, with_ends
+from tokenmill.engines.contract import LEARNED, Engine, Tokens, from_lengths, joined, with_ends
 from tokenmill.engines.encoder import Encoder
 from tokenmill.engines.registry import ENGINES, REFERENCE
 from tokenmill.engines.spotcheck import Divergence, SpotCheck
 
 __all__ = [
     "ENGINES",
+    "LEARNED",
     "REFERENCE",
     "Divergence",
     "Encoder",

@@ -43,6 +43,8 @@ def choose(
         engine_type(wanted)
     elif not size:
         return _reference("there is no text to encode")
+    elif spec.chat is not None:
+        return _reference(str(not_for(model, spec)))
     refused: list[str] = []
     text = cache(sample)
     for name in candidates(model) if wanted == "auto" else [wanted]:
@@ -75,6 +77,8 @@ def trusted(model: Model, spec: JobSpec, name: str, folder: Path) -> Encoder:
 
 def not_for(model: Model, spec: JobSpec) -> str | None:
     """Why no engine but the reference can follow a job's rules; None if one may."""
+    if spec.chat is not None:
+        return "only the reference says which characters a token of a conversation stands for"
     normalized = any(token.get("normalized") for token in model.special_tokens)
     if spec.special_tokens is SpecialTokens.PARSE and normalized and model.part("normalizer") is not None:
         return "a special token may come about by normalization, and only the reference parses those"

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from tokenmill.tokenizers import Model
 
+#: Set in the id of a token that is learned from, on its way to the shard (`tokenmill.masks`): ids themselves are below it.
+LEARNED = np.uint32(1 << 31)
+
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
@@ -77,7 +80,10 @@ def from_lengths(ids: NDArray[np.uint32], lengths: NDArray[np.int64]) -> Tokens:
 
 
 def with_ends(tokens: Tokens, bos: int | None, eos: int | None) -> Tokens:
-    """The documents with a token before and after each; None for none."""
+    """The documents with a token before and after each; None for none.
+
+    What comes after a token that is learned from is so too; what comes before a document never is.
+    """
     before, after = int(bos is not None), int(eos is not None)
     if not before and not after:
         return tokens
@@ -88,7 +94,10 @@ def with_ends(tokens: Tokens, bos: int | None, eos: int | None) -> Tokens:
         result.ids[result.offsets[:-1]] = bos
         body[result.offsets[:-1]] = False
     if eos is not None:
-        result.ids[result.offsets[1:] - 1] = eos
+        some = tokens.lengths > 0
+        last = np.zeros(len(tokens), np.uint32)
+        last[some] = tokens.ids[tokens.offsets[1:][some] - 1]
+        result.ids[result.offsets[1:] - 1] = np.uint32(eos) | (last & LEARNED)
         body[result.offsets[1:] - 1] = False
     result.ids[body] = tokens.ids
     return result

@@ -7,6 +7,7 @@ document that needs them.
 """
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -38,7 +39,8 @@ class Encoder:
         self.model, self.spec, self.name, self.guard = model, spec, engine, guard
         self.version = engine_version(engine)
         self._type = engine_type(engine)
-        self._parse = spec.special_tokens is SpecialTokens.PARSE
+        # what a template has written is meant, and what a conversation says was looked at before
+        self._parse = spec.special_tokens is SpecialTokens.PARSE or spec.chat is not None
         self._special = TextSearch(token["content"] for token in model.special_tokens)
         self._guarded = TextSearch(map(chr, guard))
         self._bos, self._eos = model.id_of(spec.bos_token), model.id_of(spec.eos_token)
@@ -58,16 +60,25 @@ class Encoder:
         """For each document, whether it holds a special token's string."""
         return self._special.holds(text)
 
-    def encode(self, text: pa.LargeStringArray, holds_special: NDArray[np.bool_]) -> Tokens:
+    def encode(
+        self, text: pa.LargeStringArray, holds_special: NDArray[np.bool_], learned: "pa.LargeListArray[Any] | None" = None
+    ) -> Tokens:
         """The ids of each document, BOS and EOS included.
 
         Args:
             text: the documents.
             holds_special: what `holds_special` says of them.
+            learned: for conversations, what of each is learned from, see `ReferenceEngine.encode_learned`.
         """
         if not len(text):
             return Tokens(np.empty(0, np.uint32), np.zeros(1, np.int64))
-        tokens = with_ends(self._bare(text, holds_special), self._bos, self._eos)
+        if learned is not None:
+            engine = self.reference._engine
+            assert isinstance(engine, ReferenceEngine)
+            bare = engine.encode_learned(text, learned)
+        else:
+            bare = self._bare(text, holds_special)
+        tokens = with_ends(bare, self._bos, self._eos)
         if resident_bytes() > self._most:
             self._forget()
         return tokens

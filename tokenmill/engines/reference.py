@@ -3,11 +3,12 @@
 import re
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from tokenmill.engines.contract import Tokens, strings
+from tokenmill.engines.contract import LEARNED, Tokens, strings
 from tokenmill.engines.seams import seam
 from tokenmill.tokenizers import Model
 
@@ -39,6 +40,29 @@ class ReferenceEngine:
         ends = np.cumsum([len(part) for part in ids])  # of the parts; the first, empty, is where the first document begins
         return Tokens(np.concatenate(ids), ends[np.cumsum([0, *map(len, documents)])])
 
+    def encode_learned(self, text: pa.LargeStringArray, learned: "pa.LargeListArray[Any]") -> Tokens:
+        """The ids of each document, marked where the token overlaps a span to learn from.
+
+        That is what transformers 5.24 learns from (`apply_chat_template` with `return_assistant_tokens_mask`).
+
+        Args:
+            learned: each document's spans: start, stop, start, stop … in characters, in order.
+        """
+        ids: list[np.ndarray] = []
+        ends = np.cumsum(learned.value_lengths().to_numpy())
+        spans = np.split(learned.flatten().to_numpy(), ends[:-1])
+        for document, places in zip(strings(text), spans, strict=True):
+            begin = 0
+            marked: list[np.ndarray] = [np.empty(0, np.uint32)]
+            for parts in _calls(self._parts(document)):
+                for part, encoding in zip(parts, self._tokenizer.encode_batch(parts, add_special_tokens=False), strict=True):
+                    tokens = np.array(encoding.ids, np.uint32)
+                    at = np.array(encoding.offsets, np.int64).reshape(-1, 2) + begin
+                    marked.append(tokens | np.where(_overlap(at, places), LEARNED, np.uint32(0)))
+                    begin += len(part)
+            ids.append(np.concatenate(marked))
+        return Tokens(np.concatenate(ids), np.cumsum([0, *map(len, ids)]))
+
     @cached_property
     def _seam(self) -> re.Pattern[str] | None:
         return seam(self._model, self._tokenizer)
@@ -50,6 +74,15 @@ class ReferenceEngine:
             parts.append(document[begin : cut.end()])
             begin = cut.end()
         return [*parts, document[begin:]]
+
+
+def _overlap(tokens: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Which tokens, given by start and stop, overlap one of the spans: of those that end behind its start, the first."""
+    starts, stops = places[::2], np.maximum.accumulate(places[1::2])
+    span = np.searchsorted(stops, tokens[:, 0], side="right")
+    there = span < len(starts)
+    there[there] = tokens[there, 1] > starts[span[there]]
+    return there
 
 
 def _calls(texts: Iterable[str]) -> Iterator[list[str]]:

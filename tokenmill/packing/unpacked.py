@@ -4,6 +4,7 @@ Comes in: the reader of its rows, and its pieces. Goes out: documents by number,
 whole. Always holds: a `ShardReader`, so whoever reads documents need not know that these are packed.
 """
 
+from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
@@ -55,11 +56,13 @@ class Unpacked:
 
     def span(self, start: int, stop: int) -> NDArray[np.integer]:
         """The ids of the documents [start, stop), end to end."""
-        pieces = self.pieces
-        parts: list[NDArray[np.integer]] = []
-        for piece in pieces.by_document[self._bounds[start] : self._bounds[stop]].tolist():
-            before = int(pieces.before[piece])
-            parts.append(self.rows[int(pieces.sequence[piece])][before : before + int(pieces.length[piece])])
+        parts = [self.rows[row][before : before + length] for row, before, length in self.places(start, stop)]
         if len(parts) == 1:
             return parts[0]
         return np.concatenate(parts) if parts else np.empty(0, np.uint32)
+
+    def places(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        """Row, place in it and length of each piece of the documents [start, stop), in their order."""
+        pieces = self.pieces
+        for piece in pieces.by_document[self._bounds[start] : self._bounds[stop]].tolist():
+            yield int(pieces.sequence[piece]), int(pieces.before[piece]), int(pieces.length[piece])

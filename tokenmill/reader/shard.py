@@ -130,3 +130,12 @@ class OpenShard:
             found = "missing" if status is None else f"{status.size} bytes long"
             raise JobError(f"{self._mask} is {found}, its shard has {self._tokens} tokens.")
         return np.asarray(storage.mapped(self._mask, np.dtype(np.uint8))) if status.size else np.empty(0, np.uint8)
+
+    def mask_of(self, document: int) -> NDArray[np.uint8]:
+        """1 for each token of a document to learn from; empty if the job has no masks."""
+        if self.mask is None:
+            return np.empty(0, np.uint8)
+        if not isinstance(self.reader, Unpacked):
+            return self.mask[self.starts[document] : self.starts[document + 1]]
+        begin = ((self.starts[row] + before, length) for row, before, length in self.reader.places(document, document + 1))
+        return np.concatenate([np.empty(0, np.uint8), *(self.mask[start : start + length] for start, length in begin)])

@@ -5,13 +5,14 @@ A new kind of vocabulary is one file here that turns it into a tokenizer.json, a
 
 from tokenmill.tokenizers.cache import cached
 from tokenmill.tokenizers.ends import settle, settle_pad
-from tokenmill.tokenizers.files import TokenizerFiles
+from tokenmill.tokenizers.files import CHAT_TEMPLATE, TokenizerFiles
 from tokenmill.tokenizers.model import Model
 from tokenmill.tokenizers.probes import SWEPT, in_contexts, probes, token_probes
 from tokenmill.tokenizers.resolve import resolve
 from tokenmill.tokenizers.search import TextSearch
 
 __all__ = [
+    "CHAT_TEMPLATE",
     "SWEPT",
     "Model",
     "TextSearch",

@@ -16,6 +16,8 @@ from tokenmill.tokenizers.model import Model, parts
 TOKENIZER_JSON = "tokenizer.json"
 #: Carries eos_token, bos_token and whether they are added.
 TOKENIZER_CONFIG = "tokenizer_config.json"
+#: Writes conversations; older tokenizers have it in their configuration.
+CHAT_TEMPLATE = "chat_template.jinja"
 
 
 @dataclass(frozen=True, kw_only=True)

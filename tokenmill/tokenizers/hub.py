@@ -1,10 +1,10 @@
 """A tokenizer from the Hugging Face hub: fetched once, by the producer, at a pinned commit, data files only."""
 
 from tokenmill.errors import TransientError, UsageError
-from tokenmill.tokenizers.files import TOKENIZER_CONFIG, TOKENIZER_JSON, TokenizerFiles
+from tokenmill.tokenizers.files import CHAT_TEMPLATE, TOKENIZER_CONFIG, TOKENIZER_JSON, TokenizerFiles
 
 #: Only data is ever fetched: no Python file of a repository is downloaded, let alone run.
-WANTED = (TOKENIZER_JSON, TOKENIZER_CONFIG)
+WANTED = (TOKENIZER_JSON, TOKENIZER_CONFIG, CHAT_TEMPLATE)
 
 
 def from_hub(name: str, repository: str, revision: str | None) -> TokenizerFiles:

@@ -10,7 +10,7 @@ from tokenmill.errors import UsageError
 from tokenmill.roots import leads_out
 from tokenmill.settings import Settings
 from tokenmill.tokenizers import hub, package, sentencepiece, tiktoken
-from tokenmill.tokenizers.files import TOKENIZER_CONFIG, TOKENIZER_JSON, TokenizerFiles
+from tokenmill.tokenizers.files import CHAT_TEMPLATE, TOKENIZER_CONFIG, TOKENIZER_JSON, TokenizerFiles
 
 
 def resolve(name: str) -> TokenizerFiles:
@@ -67,9 +67,10 @@ def _from_file(name: str, path: Path) -> TokenizerFiles:
 
 def _with_config(model: Path) -> dict[str, bytes]:
     files = {TOKENIZER_JSON: _read(model)}
-    config = model.with_name(TOKENIZER_CONFIG)
-    if config.is_file():
-        files[TOKENIZER_CONFIG] = _read(config)
+    for name in (TOKENIZER_CONFIG, CHAT_TEMPLATE):
+        beside = model.with_name(name)
+        if beside.is_file():
+            files[name] = _read(beside)
     return files
 
 
