@@ -31,10 +31,11 @@ from producer.progress import Progress
 from producer.queue import BatchQueue
 from producer.request import Request
 from tokenmill.broker import PREFIX, QUEUE, JobKeys, client_url
-from tokenmill.job import Counts, FileDigest, Job, Run, ShardEntry
+from tokenmill.job import Counts, Job, Run, ShardEntry
 from tokenmill.ledger import Ledger
 from tokenmill.manifest import Totals
 from tokenmill.process import die_with_parent
+from tokenmill.record import FileDigest
 from tokenmill.settings import Settings, child_environment
 
 BATCHES, FEW, WORKERS = 1_000_000, 1000, 500

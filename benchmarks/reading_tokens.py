@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from tokenmill import storage
-from tokenmill.job import Counts, SpecialTokens, TokenizerRef
+from tokenmill.job import Counts, TokenizerRef
 from tokenmill.manifest import Manifest, Shard
 from tokenmill.shards import FORMATS
+from tokenmill.spec import SpecialTokens
 
 #: Of Qwen3; ids of more than 16 bits, as most vocabularies have them now.
 VOCABULARY = 151_669

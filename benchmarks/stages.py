@@ -27,9 +27,10 @@ from tokenizer import as_file
 
 from tokenmill import documents
 from tokenmill.engines import Encoder, SpotCheck, certificates
-from tokenmill.job import Cut, JobSpec, Span
+from tokenmill.job import Cut, Span
 from tokenmill.settings import Settings
 from tokenmill.shards import FORMATS
+from tokenmill.spec import JobSpec
 from tokenmill.tokenizers import Model
 
 

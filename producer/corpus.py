@@ -18,7 +18,8 @@ from producer.selection import Selection
 from tokenmill import documents, storage
 from tokenmill.documents import Frames
 from tokenmill.errors import BatchError, UsageError
-from tokenmill.job import Cut, JobSpec
+from tokenmill.job import Cut
+from tokenmill.spec import JobSpec
 from tokenmill.storage import FileStatus
 from tokenmill.storage.remote import AT_ONCE, fixed_part
 

@@ -12,8 +12,8 @@ from tokenmill import storage, tokenizers
 from tokenmill.broker import without_password
 from tokenmill.devices import find
 from tokenmill.engines import ENGINES, Encoder
-from tokenmill.job import JobSpec
 from tokenmill.settings import Settings
+from tokenmill.spec import JobSpec
 
 
 @dataclass(frozen=True, slots=True)

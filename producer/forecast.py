@@ -15,7 +15,8 @@ from tokenmill import documents
 from tokenmill.columns import gathered
 from tokenmill.engines import Encoder
 from tokenmill.errors import BatchError, UsageError
-from tokenmill.job import Batch, Cut, JobSpec
+from tokenmill.job import Batch, Cut
+from tokenmill.spec import JobSpec
 
 #: Source bytes that a pilot reads at each of its places.
 PLACE_BYTES = 512 << 10

@@ -11,7 +11,8 @@ from typing import Any
 from producer import bytesize, display
 from producer.corpus import Corpus
 from producer.forecast import Forecast, Pilot
-from tokenmill.job import EngineChoice, JobSpec
+from tokenmill.job import EngineChoice
+from tokenmill.spec import JobSpec
 
 LABEL, WIDTH = 21, 80
 

@@ -18,8 +18,9 @@ import numpy as np
 from producer.sample import PIECE, Sample, ticket
 from tokenmill import documents
 from tokenmill.documents import Frames
-from tokenmill.job import Batch, Cut, JobSpec, Span
+from tokenmill.job import Batch, Cut, Span
 from tokenmill.shuffle import PLAN, order
+from tokenmill.spec import JobSpec
 
 #: Without --batch-bytes a corpus is cut into about this many batches, so that small ones too keep many workers busy …
 BATCHES = 64

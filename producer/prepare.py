@@ -1,4 +1,4 @@
-"""From a request to a job on record: resolve, settle, list, plan, choose an engine, write it all into the output.
+"""From a draft to a job on record: plan, choose an engine, write it all into the output.
 
 Comes in: what the user asked for. Goes out: a `Job` whose `job.json`, plan and tokenizer stand in the output folder. Always
 holds: `job.json` is claimed before anything else is written, so that of two producers one gets the folder, and what it names
@@ -18,32 +18,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from producer import bytesize
-from producer.corpus import Corpus, absolute, collect, frames, pieces
-from producer.plan import Plannable, batch_bytes_for, is_worth_cutting, plan, tickets
+from producer.corpus import Corpus, frames, pieces
+from producer.draft import draft
+from producer.plan import Plannable, is_worth_cutting, plan, tickets
 from producer.request import Request
 from producer.sample import Sample
-from producer.selection import Selection
-from tokenmill import __version__, documents, storage, tokenizers
+from tokenmill import __version__, documents, tokenizers
 from tokenmill import plan as plan_file
-from tokenmill.chat import settled
 from tokenmill.engines import choose
 from tokenmill.errors import BatchError, UsageError
-from tokenmill.job import (
-    Batch,
-    Chat,
-    Device,
-    EngineChoice,
-    FileDigest,
-    Job,
-    JobSpec,
-    OverLength,
-    Packing,
-    Sampling,
-    SpecialTokens,
-)
+from tokenmill.job import Batch, Device, EngineChoice, Job
 from tokenmill.ledger import Ledger
+from tokenmill.record import FileDigest
 from tokenmill.settings import Settings
-from tokenmill.shards import FORMATS
+from tokenmill.spec import JobSpec
 
 #: Bytes of the job's own text on which an engine has to agree, and from how many places of the corpus they are taken.
 SAMPLE_BYTES, SAMPLE_PLACES = 2 << 20, 16
@@ -93,142 +81,6 @@ class Company:
     made_with: str | None = None
 
 
-def draft(request: Request, corpus: Corpus | None = None) -> tuple[JobSpec, tokenizers.TokenizerFiles, Corpus]:
-    """Turn a request into a spec, its tokenizer and its corpus. Raises UsageError for all that can be seen to be wrong.
-
-    Args:
-        corpus: the request's own, where another request for the same has been drafted already.
-    """
-    storage.check_writable(request.output)
-    sources = tuple(absolute(source) for source in request.sources)
-    corpus = corpus or collect(sources, Selection(request.include, request.exclude))
-    roots = Settings.from_environment().roots
-    for file in corpus.files:
-        roots.admit(file.url)  # a worker would refuse it
-    files = _from_hub_before(request) or tokenizers.resolve(request.tokenizer)
-    chat = _chat(request, files, corpus)
-    # a template writes its own ends: more are put there only where they are asked for
-    asked = [False if chat is not None and end is None else end for end in (request.eos_token, request.bos_token)]
-    eos, bos = tokenizers.settle(files, *asked)
-    dtype = FORMATS[request.format].settle(
-        request.format, request.dtype, files.ref.vocab_size, has_ends=eos is not None or bos is not None
-    )
-    if request.text_field == request.id_field and request.text_template is None:
-        raise UsageError("--id-field names the text field. Name another field or leave it out.")
-    _check_lengths(request, ends=(eos is not None) + (bos is not None))
-    sample = _sampling(request)
-    bytes_read = corpus.bytes if sample is None else min(round(corpus.bytes * sample.share), sample.limit or corpus.bytes)
-    spec = JobSpec(
-        sources=sources,
-        include=request.include,
-        exclude=request.exclude,
-        sample=sample,
-        tokenizer=request.tokenizer,
-        eos_token=eos,
-        bos_token=bos,
-        special_tokens=SpecialTokens(request.special_tokens or ("text" if chat is None else "reject")),
-        dtype=dtype,
-        format=request.format,
-        max_tokens=request.max_tokens,
-        over_length=OverLength(request.over_length),
-        stride=request.stride,
-        shuffle=request.shuffle,
-        pack=_packing(request, files),
-        text_field=request.text_field,
-        text_template=request.text_template,
-        chat=chat,
-        id_field=request.id_field,
-        metadata=request.metadata,
-        partition_by=request.partition_by,
-        separator=request.separator,
-        batch_bytes=request.batch_bytes or batch_bytes_for(bytes_read),
-        max_document_bytes=request.max_document_bytes,
-    )
-    documents.Fields.of(spec)
-    return spec, files, corpus
-
-
-def _chat(request: Request, files: tokenizers.TokenizerFiles, corpus: Corpus) -> Chat | None:
-    """How conversations are written; None for a job of plain text. Raises UsageError for what cannot be one."""
-    if not request.chat:
-        return None
-    if request.special_tokens == "text":
-        raise UsageError(
-            "--special-tokens text: inside of what a template writes, a special token's string becomes that token, and no "
-            "conversation could be kept that holds one. Give reject, or parse where you trust the corpus."
-        )
-    no_records = next((file.url for file in corpus.files if not documents.has_records(file.url)), None)
-    if no_records is not None:
-        raise UsageError(f"--chat: {no_records} holds no records with messages. Give .jsonl, .json, .parquet or .arrow.")
-    template = None if request.chat_template is None else storage.read(absolute(request.chat_template))
-    try:
-        return settled(
-            files.name,
-            files.files.get(tokenizers.CHAT_TEMPLATE),
-            files.config(),
-            template=None if template is None else template.decode("utf-8"),
-            today=request.chat_date,
-            learn_from=request.learn_from,
-            fields=request.chat,
-        )
-    except UnicodeDecodeError:
-        raise UsageError(f"--chat-template {request.chat_template} is no UTF-8 text.") from None
-
-
-def _sampling(request: Request) -> Sampling | None:
-    """The sample that was asked for; all that decides nothing is left out, so that the same job is the same."""
-    if request.sample == 1 and request.limit is None:
-        return None
-    return Sampling(share=request.sample, limit=request.limit, seed=request.sample_seed)
-
-
-def _check_lengths(request: Request, ends: int) -> None:
-    """Raise UsageError if the length options make no rule.
-
-    Args:
-        ends: tokens of a document that are BOS or EOS.
-    """
-    limit, rule = request.max_tokens, request.over_length
-    if limit is None and rule != "keep":
-        raise UsageError(f"--over-length {rule}: over what? Give --max-tokens.")
-    if limit is not None and rule == "keep":
-        raise UsageError(f"--max-tokens {limit} does nothing by itself. Give --over-length truncate, split or drop too.")
-    if request.stride and rule != "split":
-        raise UsageError("--stride is for pieces that overlap. Give --over-length split too, or leave it out.")
-    if limit is not None and limit - ends - request.stride < 1:
-        taken = " and ".join(["BOS and EOS"] * bool(ends) + ["--stride"] * bool(request.stride))
-        raise UsageError(f"--max-tokens {limit} leaves no room for text beside {taken}. Give more.")
-
-
-def _packing(request: Request, files: tokenizers.TokenizerFiles) -> Packing | None:
-    """The rows that were asked for. Raises UsageError if they make no sense, or no token is settled to fill them."""
-    length, method = request.pack, request.pack_method
-    if length is None:
-        given = ["--pad-token"] * (request.pad_token is not None) + ["--pack-method"] * (method != "concatenate")
-        if given:
-            raise UsageError(f"{given[0]} is for packed rows. Give --pack LENGTH too, or leave it out.")
-        return None
-    limit = request.max_tokens
-    if method == "best-fit" and (limit is None or limit > length):
-        raise UsageError(
-            f"--pack-method best-fit cuts no document, and one may have more than {length} tokens. Say what becomes of it: "
-            f"--max-tokens {length} and --over-length truncate, split or drop; or give --pack-method concatenate."
-        )
-    return Packing(length=length, method=method, pad_token=tokenizers.settle_pad(files, request.pad_token))
-
-
-def _from_hub_before(request: Request) -> tokenizers.TokenizerFiles | None:
-    """The tokenizer that the job in this output fetched from a hub under the same name: a hub is asked once per job."""
-    ledger = Ledger(request.output)
-    if not ledger.has_job():
-        return None
-    ref = ledger.job().tokenizer
-    if ref.name != request.tokenizer or ref.revision is None or ref.name.startswith("package:"):
-        return None
-    files = {file.path.removeprefix("tokenizer/"): storage.read(ledger.url(file.path)) for file in ref.files}
-    return tokenizers.TokenizerFiles(name=ref.name, revision=ref.revision, files=files)
-
-
 def planned(spec: JobSpec, corpus: Corpus) -> Iterator[Batch]:
     """The batches of a corpus; footers are read as the plan comes to their files, and before where a sample has a limit.
 
@@ -263,22 +115,27 @@ def prepare(request: Request) -> Prepared:
     Raises UsageError if the request is wrong or an output belongs to something else.
     """
     if not request.beside:
-        return _prepare(request, Company())[0]
+        return _prepare(request, Company(), *draft(request))
     asked: list[Request] = [replace(request, beside=()), *request.beside]
     ledgers = [Ledger(one.output) for one in asked]
     unsealed = [number for number, ledger in enumerate(ledgers) if not ledger.is_sealed()] or [0]
     lead, beside = ledgers[unsealed[0]].output, tuple(ledgers[number].output for number in unsealed[1:])
-    corpus, prepared = None, dict[int, Prepared]()
+    drafts = [draft(asked[0])]
+    drafts += [draft(one, drafts[0][2]) for one in asked[1:]]
+    if any(spec.chat != drafts[0][0].chat for spec, _, _ in drafts):
+        raise UsageError(
+            "--chat writes conversations by the tokenizer's template, which [[output]] tables share. Give all one."
+        )
+    prepared = dict[int, Prepared]()
     # the leading one last: who works on it must find the others as it names them
     for number in reversed(range(len(asked))):
         company = Company() if number not in unsealed else Company(made_with=lead) if number != unsealed[0] else Company(beside)
-        prepared[number], corpus = _prepare(asked[number], company, corpus)
+        prepared[number] = _prepare(asked[number], company, *drafts[number])
     return prepared[unsealed[0]]
 
 
-def _prepare(request: Request, company: Company, corpus: Corpus | None = None) -> tuple[Prepared, Corpus]:
-    """One output of a request, and the corpus that was found."""
-    spec, files, corpus = draft(request, corpus)
+def _prepare(request: Request, company: Company, spec: JobSpec, files: tokenizers.TokenizerFiles, corpus: Corpus) -> Prepared:
+    """One output of a request, as drafted."""
     ledger = Ledger(request.output)
     Settings.from_environment().roots.admit(ledger.output)
     if ledger.is_strange():
@@ -288,7 +145,7 @@ def _prepare(request: Request, company: Company, corpus: Corpus | None = None) -
     ledger.furnish(job, files.files, lambda: plan_file.written(planned(spec, corpus)))
     ledger.take_up()
     passed_over = ", ".join(f"{count} {suffix}" for suffix, count in corpus.passed_over.most_common(5))
-    return Prepared(job, ledger, len(ledger.committed()), passed_over), corpus
+    return Prepared(job, ledger, len(ledger.committed()), passed_over)
 
 
 def _new(

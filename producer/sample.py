@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
-from tokenmill.job import Sampling
+from tokenmill.spec import Sampling
 
 #: Bytes of a piece of a file that can be cut anywhere: a sample of a share is that many of them, spread over all files, and a
 #: request for a megabyte is still worth its way.

@@ -15,8 +15,9 @@ from producer.queue import BatchQueue
 from tokenmill import storage
 from tokenmill.broker import JobKeys
 from tokenmill.errors import TokenmillError, TransientError
-from tokenmill.job import Job, Record
+from tokenmill.job import Job
 from tokenmill.ledger import Ledger
+from tokenmill.record import Record
 from tokenmill.settings import Settings
 
 log = logging.getLogger(__name__)

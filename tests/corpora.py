@@ -16,7 +16,8 @@ from warcio.warcwriter import WARCWriter
 
 from tokenmill import documents
 from tokenmill.documents import Rejection
-from tokenmill.job import Cut, JobSpec, Span
+from tokenmill.job import Cut, Span
+from tokenmill.spec import JobSpec
 
 TEXTS = ["Hello, world!", "你好\n世界", "", "tab\tand \u2028 separators", "😀" * 50, " ", "null \x00 inside", "x" * 10_000]
 

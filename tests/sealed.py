@@ -6,10 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from tokenmill import storage
-from tokenmill.job import Counts, Packing, SpecialTokens, TokenizerRef
+from tokenmill.job import Counts, TokenizerRef
 from tokenmill.manifest import Manifest, Shard
 from tokenmill.packing.writers import packed
 from tokenmill.shards import FORMATS
+from tokenmill.spec import Packing, SpecialTokens
 
 #: A job's documents, shard by shard.
 Documents = Sequence[Sequence[Sequence[int]]]

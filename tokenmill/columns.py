@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from tokenmill.documents import COLUMN_BYTES, Documents, Reason, Rejection
 from tokenmill.engines import Encoder
-from tokenmill.job import SpecialTokens
 from tokenmill.poison import Place
+from tokenmill.spec import SpecialTokens
 
 #: What a rejection takes in memory, about: a batch of nothing but damage must not be held as a whole.
 REJECTION_BYTES = 1000

@@ -15,9 +15,10 @@ import numpy as np
 from tokenmill import storage
 from tokenmill.choices import DtypeChoice, FormatName
 from tokenmill.errors import JobError, UsageError
-from tokenmill.job import FileDigest, Job, ShardEntry
+from tokenmill.job import Job, ShardEntry
 from tokenmill.ledger import Ledger
 from tokenmill.manifest import Manifest, Shard, Totals
+from tokenmill.record import FileDigest
 from tokenmill.report import render
 from tokenmill.shards import FORMATS, Format, ShardReader
 

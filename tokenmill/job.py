@@ -1,63 +1,19 @@
-"""The nouns of a job: what was asked for, how it was cut, what was done, what came out.
+"""The nouns of a job: how it was cut, what was done, what came out.
 
-Comes in: options from the command line, bytes from the ledger. Goes out: frozen records, each with one JSON form.
-Always holds: `JobSpec` and the sources decide every byte of the shards and of the manifest (law 2); how the work was done
-(engine, host, seconds) stands in `Job.engine` and `ShardEntry.run` alone. A record of another `version` is refused.
+Comes in: a spec that was settled, bytes from the ledger. Goes out: frozen records, each with one JSON form. Always holds: how
+the work was done (engine, host, seconds) stands in `Job.engine` and `ShardEntry.run` alone. A record of another `version` is
+refused.
 """
 
-import datetime
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import Field
 
 from tokenmill.broker import JOB_ID
-from tokenmill.choices import Dtype, FormatName, PackMethod
-from tokenmill.errors import JobError
-from tokenmill.roots import leads_out
-
-VERSION: Literal[1] = 1
-
-
-class Record(BaseModel):
-    """A frozen, strictly checked record with one JSON form."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    def to_json(self) -> bytes:
-        """The record as it stands in storage: indented, fields in declared order, newline at the end."""
-        return self.model_dump_json(indent=2).encode() + b"\n"
-
-    @classmethod
-    def from_json(cls, data: bytes, where: str) -> Self:
-        """Read a record back. Raises JobError that names `where` and the first field that is wrong."""
-        try:
-            return cls.model_validate_json(data)
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"]) or "the whole file"
-            raise JobError(
-                f"{where} is not a {cls.__name__} that this tokenmill can read: {field}: {first['msg']}. "
-                f"It was damaged, or written by another version."
-            ) from error
-
-
-class SpecialTokens(StrEnum):
-    """What becomes of a document whose text contains a special token's string, such as `<|endoftext|>`."""
-
-    TEXT = "text"
-    PARSE = "parse"
-    REJECT = "reject"
-
-
-class OverLength(StrEnum):
-    """What becomes of a document with more tokens than `max_tokens`."""
-
-    KEEP = "keep"
-    TRUNCATE = "truncate"
-    SPLIT = "split"
-    DROP = "drop"
+from tokenmill.record import VERSION, OutputFile, PlainName, Record
+from tokenmill.spec import JobSpec
 
 
 class Device(StrEnum):
@@ -69,110 +25,6 @@ class Device(StrEnum):
     CPU = "cpu"
     #: Workers that have a GPU.
     CUDA = "cuda"
-
-
-class Sampling(Record):
-    """A part of a corpus that is taken for the whole: pieces drawn by a seed."""
-
-    #: Share of the pieces.
-    share: float = Field(default=1.0, gt=0, le=1)
-    #: Most bytes in it; None for no such limit.
-    limit: int | None = Field(default=None, gt=0)
-    seed: int = 0
-
-
-class Packing(Record):
-    """Rows of one length, which the shard format stores in place of documents."""
-
-    #: Tokens of a row, padding included.
-    length: int = Field(gt=0, lt=1 << 31)
-    method: PackMethod
-    #: What fills a row.
-    pad_token: str
-
-
-class Chat(Record):
-    """How a record becomes a conversation, and what of it is learned from: all that `tokenmill.chat` needs to know."""
-
-    #: The template that writes conversations, and the one for those with tools, where a tokenizer has two.
-    template: str
-    tool_template: str | None = None
-    #: Tokens that templates know by a name, such as `bos_token`.
-    tokens: dict[str, str] = {}
-    #: The date that templates are told; None where none asks.
-    date: datetime.date | None = None
-    #: Roles whose turns are learned from; empty leaves it to the template's generation blocks.
-    learn_from: tuple[str, ...] = ()
-    #: The field with the messages, or those with prompt and response.
-    fields: tuple[str, ...] = Field(min_length=1, max_length=2)
-
-
-class JobSpec(Record):
-    """Everything the user asked for that decides ids, shards or the manifest."""
-
-    #: Source paths, folders, globs, URLs, or lists of them (`@list.txt`), as given but absolute.
-    sources: tuple[str, ...]
-    #: Globs of which one has to match a file, if there are any, and globs of which none may (`producer.selection`).
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    #: Which part of the files is taken; None for all.
-    sample: Sampling | None = None
-    #: The tokenizer as given: hub id, path or package:NAME.
-    tokenizer: str
-    #: Token appended to each document; None for none.
-    eos_token: str | None
-    #: Token put before each document; None for none.
-    bos_token: str | None
-    special_tokens: SpecialTokens = SpecialTokens.TEXT
-    #: A document may have this many tokens, BOS and EOS included; None for any number.
-    max_tokens: int | None = Field(default=None, gt=0)
-    over_length: OverLength = OverLength.KEEP
-    #: Tokens of text that a piece of a split document shares with the one before.
-    stride: int = Field(default=0, ge=0)
-    #: Seed of the documents' order; None leaves them in that of the sources.
-    shuffle: int | None = Field(default=None, ge=0, lt=1 << 64)
-    #: Rows that documents are packed into; None stores documents as they are.
-    pack: Packing | None = None
-    dtype: Dtype
-    format: FormatName = "megatron"
-    #: Field or column that holds a document's text, by its name or by a path (`data.text`).
-    text_field: str = "text"
-    #: Text made of several fields, such as "{title}\n\n{body}"; `text_field` then means nothing.
-    text_template: str | None = None
-    #: Documents are conversations; the fields above then mean nothing. None for text.
-    chat: Chat | None = None
-    #: Field or column that names a document in `rejected/`.
-    id_field: str | None = None
-    #: Fields or columns that are carried into `metadata/`.
-    metadata: tuple[str, ...] = ()
-    #: Field or column by whose values the output is split, see `tokenmill.partitions`; None leaves it whole.
-    partition_by: str | None = None
-    #: Cuts .txt files into documents; None makes each file one document.
-    separator: str | None = None
-    #: Source bytes a batch aims at.
-    batch_bytes: int = Field(gt=0)
-    #: A record longer than this many bytes is rejected; it bounds a worker's memory.
-    max_document_bytes: int = Field(gt=0)
-
-
-class FileDigest(Record):
-    """One file of the output, relative to it."""
-
-    path: str
-    bytes: int
-    sha256: str
-
-
-def _stays_inside(file: FileDigest) -> FileDigest:
-    if leads_out(file.path):
-        raise ValueError("its path does not stay inside the output folder")
-    return file
-
-
-#: A file that a record from a stranger's folder names: whoever joins its path to the output stays inside of it.
-OutputFile = Annotated[FileDigest, AfterValidator(_stays_inside)]
-#: What becomes part of a file name.
-PlainName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 
 
 class TokenizerRef(Record):
@@ -293,7 +145,7 @@ class Counts(Record):
     sequences: int = 0
     tokens_padding: int = 0
     #: Documents in `rejected/`, by reason.
-    rejected: dict[str, int] = {}
+    rejected: dict[str, int] = Field(default_factory=dict)
     #: Encoded documents that contain a special token's string.
     with_special_tokens: int = 0
     #: Source bytes, as stored.

@@ -14,10 +14,11 @@ from typing import BinaryIO, TypeVar
 
 from tokenmill import plan, storage
 from tokenmill.errors import JobError, UsageError
-from tokenmill.job import Batch, Counts, DisabledEngine, FileDigest, Job, ParkedBatch, Record, ShardEntry, StoppedJob
+from tokenmill.job import Batch, Counts, DisabledEngine, Job, ParkedBatch, ShardEntry, StoppedJob
 from tokenmill.manifest import Manifest, Part, Shard, Totals, read_totals, stream, totals_of
 from tokenmill.partitions import folders_of, value_of
 from tokenmill.plan import PlanFile
+from tokenmill.record import FileDigest, Record
 from tokenmill.shards import FORMATS
 
 Kind = TypeVar("Kind", bound=Record)

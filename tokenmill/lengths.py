@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenmill.engines import Tokens, from_lengths, with_ends
-from tokenmill.job import JobSpec, OverLength
+from tokenmill.spec import JobSpec, OverLength
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,19 +9,9 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO, Literal, Self
 
 from tokenmill.choices import Dtype, FormatName
-from tokenmill.job import (
-    VERSION,
-    Counts,
-    Job,
-    OutputFile,
-    OverLength,
-    Packing,
-    Record,
-    Sampling,
-    ShardEntry,
-    SpecialTokens,
-    TokenizerRef,
-)
+from tokenmill.job import Counts, Job, ShardEntry, TokenizerRef
+from tokenmill.record import VERSION, OutputFile, Record
+from tokenmill.spec import OverLength, Packing, Sampling, SpecialTokens
 
 #: Where the totals end and the table begins. No string of a JSON file can hold it, since a line break in one is escaped.
 TABLE = b',\n  "shards": ['

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tokenmill import storage
 from tokenmill.documents import Reason
 from tokenmill.engines import LEARNED, Tokens
-from tokenmill.job import FileDigest
+from tokenmill.record import FileDigest
 from tokenmill.shards import ShardWriter
 
 

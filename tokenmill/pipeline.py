@@ -14,11 +14,12 @@ from tokenmill import documents
 from tokenmill.columns import gathered
 from tokenmill.documents import Documents, check_unchanged
 from tokenmill.engines import Divergence
-from tokenmill.job import Batch, DisabledEngine, JobSpec, Run, ShardEntry
+from tokenmill.job import Batch, DisabledEngine, Run, ShardEntry
 from tokenmill.ledger import Ledger
 from tokenmill.meter import Meter
 from tokenmill.prefetch import prefetched
 from tokenmill.sink import Finished, Sink, Target, Watch
+from tokenmill.spec import JobSpec
 
 
 class Abandoned(Exception):

@@ -16,7 +16,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenmill.job import FileDigest
+from tokenmill.record import FileDigest
 from tokenmill.shards import ShardWriter
 from tokenmill.staged import COLUMN_TOKENS, Staged
 

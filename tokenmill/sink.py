@@ -22,7 +22,7 @@ from tokenmill.columns import Column
 from tokenmill.documents import MetadataFile, Reason, RejectedFile
 from tokenmill.engines import Encoder, SpotCheck, Tokens, joined
 from tokenmill.errors import TokenmillError
-from tokenmill.job import Counts, FileDigest, Job
+from tokenmill.job import Counts, Job
 from tokenmill.ledger import Ledger
 from tokenmill.lengths import LengthPolicy
 from tokenmill.masks import MaskedWriter, unlearnable
@@ -30,6 +30,7 @@ from tokenmill.meter import Meter
 from tokenmill.packing.writers import packed
 from tokenmill.partitions import folder_of, refuse_many
 from tokenmill.poison import Deaths, Place
+from tokenmill.record import FileDigest
 from tokenmill.shards import FORMATS, ShardWriter
 from tokenmill.shuffle import ShuffledWriter, keys
 

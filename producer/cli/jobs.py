@@ -74,7 +74,8 @@ def plan(
 ) -> None:
     """What would be done: batches, bytes, what cannot be cut, about how long it takes. No output is written."""
     from producer import display, forecast, forecast_page
-    from producer.prepare import draft, engine_for
+    from producer.draft import draft
+    from producer.prepare import engine_for
     from tokenmill.engines import trusted
     from tokenmill.settings import Settings
 

@@ -14,7 +14,7 @@ from tokenmill.engines import choice as engine_choice
 from tokenmill.engines.certificates import certificate
 from tokenmill.engines.spotcheck import LONGEST, Divergence
 from tokenmill.errors import UsageError
-from tokenmill.job import JobSpec
+from tokenmill.spec import JobSpec
 from tokenmill.tokenizers import Model, resolve
 
 

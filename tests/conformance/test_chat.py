@@ -19,8 +19,9 @@ from tokenmill.chat import Conversations, Unfit, settled
 from tokenmill.documents import Reason
 from tokenmill.engines import LEARNED, Encoder
 from tokenmill.errors import BatchError, UsageError
-from tokenmill.job import Chat, Cut, Span
+from tokenmill.job import Cut, Span
 from tokenmill.masks import unlearnable
+from tokenmill.spec import Chat
 from tokenmill.tokenizers import Model
 
 WORDS = st.text(st.sampled_from("ab \n\té你🦥<|/>\u0301"), max_size=30)

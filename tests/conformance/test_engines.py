@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tokenmill.engines import REFERENCE, Encoder
 from tokenmill.engines.certificates import Certificate, certificate
 from tokenmill.engines.registry import candidates
-from tokenmill.job import JobSpec, SpecialTokens
+from tokenmill.spec import JobSpec, SpecialTokens
 from tokenmill.tokenizers import Model, in_contexts, probes, resolve, token_probes
 
 #: Tokenizer -> engine -> a code point on which it is known to differ, None for none known. An engine that is not named here

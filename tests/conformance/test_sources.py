@@ -13,7 +13,8 @@ from tests.corpora import COLUMNAR, SUFFIXES, TEXTS, spec, write
 from tests.webserver import WebServer
 from tokenmill import documents, storage
 from tokenmill.errors import UsageError
-from tokenmill.job import Batch, Cut, JobSpec
+from tokenmill.job import Batch, Cut
+from tokenmill.spec import JobSpec
 
 #: Puts a folder of files somewhere; the sources that name what is in it.
 Place = Callable[[Path], list[str]]

@@ -12,9 +12,10 @@ from producer.request import Request
 from tests.unit.test_ledger import entry, job
 from tokenmill import tokenizers
 from tokenmill.errors import JobError, UsageError
-from tokenmill.job import FileDigest, Job
+from tokenmill.job import Job
 from tokenmill.ledger import Ledger
 from tokenmill.reader import TokenDataset
+from tokenmill.record import FileDigest
 
 OUTSIDE = [
     "/etc/passwd",

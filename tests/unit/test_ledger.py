@@ -5,19 +5,11 @@ from pathlib import Path
 import pytest
 
 from tokenmill.errors import JobError, UsageError
-from tokenmill.job import (
-    Counts,
-    EngineChoice,
-    FileDigest,
-    Job,
-    JobSpec,
-    ParkedBatch,
-    Run,
-    ShardEntry,
-    TokenizerRef,
-)
+from tokenmill.job import Counts, EngineChoice, Job, ParkedBatch, Run, ShardEntry, TokenizerRef
 from tokenmill.ledger import Ledger
 from tokenmill.manifest import Manifest
+from tokenmill.record import FileDigest
+from tokenmill.spec import JobSpec
 
 
 def job(batches: int, job_id: str = "0123456789abcdef") -> Job:

@@ -10,8 +10,8 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
 
 from tokenmill.engines import Tokens, from_lengths, with_ends
-from tokenmill.job import JobSpec, OverLength
 from tokenmill.lengths import LengthPolicy, ranges
+from tokenmill.spec import JobSpec, OverLength
 
 BOS, EOS = 500, 501
 BODIES = st.lists(st.lists(st.integers(0, 499), max_size=60), max_size=8)

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from tests.unit.test_ledger import entry, job
 from tokenmill.errors import JobError
-from tokenmill.job import FileDigest
 from tokenmill.ledger import Ledger
 from tokenmill.manifest import Manifest, Shard, Totals, stream, totals_of
+from tokenmill.record import FileDigest
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=8) | st.sampled_from(["\n", ',\n  "shards": [', "}\n", "é\u2028"])
 NUMBER = st.integers(0, 2**62)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tests.corpora import spec
 from tokenmill.documents import Documents, MetadataFile, metadata
-from tokenmill.job import OverLength
 from tokenmill.shuffle import keys, order
+from tokenmill.spec import OverLength
 
 
 def documents(texts: list[str], first: int) -> Documents:

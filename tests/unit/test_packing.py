@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenmill.errors import JobError, UsageError
-from tokenmill.job import Packing
 from tokenmill.packing import Pieces, Unpacked
 from tokenmill.packing.bestfit import best_fit
 from tokenmill.packing.pieces import COLUMNS, GROUP, PiecesFile
 from tokenmill.packing.writers import packed
 from tokenmill.shards import FORMATS, ShardWriter
 from tokenmill.shuffle import ShuffledWriter, order
+from tokenmill.spec import Packing
 from tokenmill.tokenizers import TokenizerFiles, settle_pad
 
 PAD = 7
@@ -227,7 +227,7 @@ def test_a_batch_of_any_size_takes_the_memory_of_a_column(method: str, tmp_path:
     program = f"""
 import resource, numpy as np
 from collections import Counter
-from tokenmill.job import Packing
+from tokenmill.spec import Packing
 from tokenmill.packing.writers import packed
 from tokenmill.shards import FORMATS
 ids, lengths = np.arange(1_000_000, dtype=np.uint32), np.tile(np.arange(51, 150), 102)[:10_000]

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from producer.corpus import collect
 from producer.plan import LARGEST, SMALLEST, Plannable, batch_bytes_for, plan
 from tokenmill.errors import UsageError
-from tokenmill.job import Cut, JobSpec
+from tokenmill.job import Cut
+from tokenmill.spec import JobSpec
 
 
 def spec(batch_bytes: int, separator: str | None = None) -> JobSpec:

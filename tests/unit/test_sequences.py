@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from tests.sealed import counting, seal
 from tokenmill import TokenDataset
 from tokenmill.errors import JobError, UsageError
-from tokenmill.job import Packing
 from tokenmill.reader import FIELDS, IGNORED, Batches, Shuffle, boundaries
 from tokenmill.shards import FORMATS
+from tokenmill.spec import Packing
 
 PAD = 60_000
 SHARDS = st.lists(st.lists(st.integers(0, 12), max_size=6), min_size=1, max_size=4)

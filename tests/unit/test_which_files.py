@@ -15,7 +15,8 @@ from producer.selection import Selection
 from tests.unit.test_plan import spec
 from tests.webserver import WebServer
 from tokenmill.errors import UsageError
-from tokenmill.job import Cut, Sampling, Span
+from tokenmill.job import Cut, Span
+from tokenmill.spec import Sampling
 
 ODD = [
     "a b.jsonl",

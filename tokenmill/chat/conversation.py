@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from tokenmill.job import Chat
+from tokenmill.spec import Chat
 
 if TYPE_CHECKING:
     from tokenmill.chat.template import ChatTemplate

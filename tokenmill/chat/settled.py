@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tokenmill.errors import UsageError
-from tokenmill.job import Chat
+from tokenmill.spec import Chat
 
 if TYPE_CHECKING:
     from tokenmill.chat.template import ChatTemplate

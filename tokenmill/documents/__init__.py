@@ -23,7 +23,8 @@ from tokenmill.documents.source import check_unchanged
 from tokenmill.documents.text import TextReader
 from tokenmill.documents.warc import WarcReader
 from tokenmill.errors import UsageError
-from tokenmill.job import Cut, JobSpec, Span
+from tokenmill.job import Cut, Span
+from tokenmill.spec import JobSpec
 
 __all__ = [
     "COLUMN_BYTES",

@@ -15,7 +15,8 @@ from tokenmill.documents.contract import COLUMN_BYTES, Documents
 from tokenmill.documents.fields import Fields
 from tokenmill.documents.rows import check_columns, documents, paths
 from tokenmill.errors import BatchError
-from tokenmill.job import Cut, JobSpec, Span
+from tokenmill.job import Cut, Span
+from tokenmill.spec import JobSpec
 
 #: What ends a stream; four bytes of zeros alone before Arrow 0.15.
 END_MARK = b"\xff\xff\xff\xff\0\0\0\0"

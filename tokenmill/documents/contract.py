@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tokenmill.job import JobSpec, Span
+from tokenmill.job import Span
+from tokenmill.spec import JobSpec
 
 #: Bytes of text that make a good column: an engine's call has a price, and a bigger column only takes memory.
 COLUMN_BYTES = 4 << 20

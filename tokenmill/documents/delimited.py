@@ -19,7 +19,8 @@ from tokenmill.documents.fields import Fields, Refused
 from tokenmill.documents.gathered import Gathered
 from tokenmill.documents.records import BYTE_ORDER_MARK
 from tokenmill.errors import BatchError
-from tokenmill.job import Cut, JobSpec, Span
+from tokenmill.job import Cut, Span
+from tokenmill.spec import JobSpec
 
 
 class DelimitedReader:

@@ -16,7 +16,7 @@ import pyarrow as pa
 from tokenmill.chat import Conversation, Conversations, Unfit
 from tokenmill.documents.contract import Reason
 from tokenmill.errors import UsageError
-from tokenmill.job import JobSpec, OverLength
+from tokenmill.spec import JobSpec, OverLength
 
 #: What a conversation may have beside its messages.
 BESIDE = ("tools", "documents")

@@ -15,7 +15,8 @@ from tokenmill.documents.contract import COLUMN_BYTES, EXCERPT, Documents
 from tokenmill.documents.objects import Objects, Rows
 from tokenmill.documents.records import BYTE_ORDER_MARK, RawRecord
 from tokenmill.errors import BatchError
-from tokenmill.job import JobSpec, Span
+from tokenmill.job import Span
+from tokenmill.spec import JobSpec
 
 SOMETHING = re.compile(rb"[^ \t\r\n]")
 STRUCTURE = re.compile(rb'["{}\[\]]')

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from tokenmill.documents.contract import COLUMN_BYTES, Documents
 from tokenmill.documents.objects import Objects, Rows
 from tokenmill.documents.records import Stretch, stretches
-from tokenmill.job import JobSpec, Span
+from tokenmill.job import Span
+from tokenmill.spec import JobSpec
 
 NEWLINE, RETURN, OPENING, CLOSING = b"\n\r{}"
 

@@ -20,7 +20,8 @@ from tokenmill import storage
 from tokenmill.documents.contract import COLUMN_BYTES, Documents
 from tokenmill.documents.fields import given
 from tokenmill.documents.sorted_rows import SortedRows
-from tokenmill.job import FileDigest, JobSpec
+from tokenmill.record import FileDigest
+from tokenmill.spec import JobSpec
 
 KINDS = {"document": pa.int64(), "position": pa.int64(), "piece": pa.int64()}
 #: What a shuffle sorts the documents start … start + count - 1 of a shard by: keys(start, count).

@@ -21,7 +21,7 @@ from tokenmill.documents import conversations
 from tokenmill.documents.contract import Documents, Reason, Rejection, excerpt
 from tokenmill.documents.fields import Document, Fields, Refused, as_name
 from tokenmill.documents.records import RawRecord
-from tokenmill.job import JobSpec
+from tokenmill.spec import JobSpec
 
 
 @dataclass(slots=True)

@@ -11,7 +11,8 @@ from tokenmill.documents.contract import COLUMN_BYTES, Documents
 from tokenmill.documents.fields import Fields
 from tokenmill.documents.rows import check_columns, documents, paths
 from tokenmill.errors import BatchError
-from tokenmill.job import Cut, JobSpec, Span
+from tokenmill.job import Cut, Span
+from tokenmill.spec import JobSpec
 
 
 def row_groups(url: str, spec: JobSpec) -> list[int]:

@@ -12,7 +12,7 @@ import msgspec
 
 from tokenmill import storage
 from tokenmill.documents.contract import Rejection
-from tokenmill.job import FileDigest
+from tokenmill.record import FileDigest
 
 
 class RejectedFile:

@@ -7,7 +7,8 @@ from tokenmill.documents.contract import EXCERPT, Documents, Reason
 from tokenmill.documents.fields import Fields
 from tokenmill.documents.gathered import Gathered
 from tokenmill.documents.records import BYTE_ORDER_MARK, RawRecord, stretches
-from tokenmill.job import JobSpec, Span
+from tokenmill.job import Span
+from tokenmill.spec import JobSpec
 
 
 class TextReader:

@@ -13,7 +13,8 @@ from tokenmill.documents.contract import COLUMN_BYTES, EXCERPT, Documents, Reaso
 from tokenmill.documents.fields import Fields
 from tokenmill.documents.gathered import Gathered
 from tokenmill.errors import BatchError
-from tokenmill.job import JobSpec, Span
+from tokenmill.job import Span
+from tokenmill.spec import JobSpec
 
 #: Longest header of a record; nobody writes one of a hundredth of that.
 HEADER = 1 << 20

@@ -19,7 +19,7 @@ from tokenmill import storage
 from tokenmill.engines import certify
 from tokenmill.engines.registry import REFERENCE, engine_version
 from tokenmill.errors import JobError
-from tokenmill.job import Record
+from tokenmill.record import Record
 from tokenmill.tokenizers import Model
 from tokenmill.tokenizers import probes as probing
 

@@ -21,7 +21,8 @@ from tokenmill.engines.certificates import certificate
 from tokenmill.engines.encoder import Encoder
 from tokenmill.engines.registry import REFERENCE, candidates, engine_type, engine_version
 from tokenmill.errors import UsageError
-from tokenmill.job import EngineChoice, JobSpec, SpecialTokens
+from tokenmill.job import EngineChoice
+from tokenmill.spec import JobSpec, SpecialTokens
 from tokenmill.tokenizers import Model
 
 

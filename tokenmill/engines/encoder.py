@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from tokenmill.engines.contract import Engine, Tokens, from_lengths, with_ends
 from tokenmill.engines.reference import ReferenceEngine
 from tokenmill.engines.registry import REFERENCE, engine_type, engine_version
-from tokenmill.job import JobSpec, SpecialTokens
 from tokenmill.process import release_memory, resident_bytes
+from tokenmill.spec import JobSpec, SpecialTokens
 from tokenmill.tokenizers import Model, TextSearch
 
 #: Engines remember the words they have met, some without bound: gigatoken 0.10 (its issue #36) takes ten bytes for each byte of

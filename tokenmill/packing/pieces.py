@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tokenmill import storage
 from tokenmill.errors import JobError
-from tokenmill.job import FileDigest
+from tokenmill.record import FileDigest
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -15,10 +15,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenmill.job import FileDigest, Packing
 from tokenmill.packing.bestfit import best_fit
 from tokenmill.packing.pieces import PiecesFile
+from tokenmill.record import FileDigest
 from tokenmill.shards import ShardWriter
+from tokenmill.spec import Packing
 from tokenmill.staged import COLUMN_TOKENS, Staged
 
 #: Told what was made, by the names that `tokenmill.job.Counts` has for it.

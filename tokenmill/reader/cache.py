@@ -20,8 +20,8 @@ from pathlib import Path
 
 from tokenmill import storage
 from tokenmill.errors import JobError, UsageError, from_os_error
-from tokenmill.job import FileDigest
 from tokenmill.manifest import Manifest, Shard
+from tokenmill.record import FileDigest
 
 #: Ends the name of a file that is being fetched.
 UNFINISHED = ".part"

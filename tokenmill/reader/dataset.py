@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from tokenmill import storage
 from tokenmill.errors import JobError, UsageError
-from tokenmill.job import FileDigest
 from tokenmill.manifest import Manifest
 from tokenmill.reader import identity
 from tokenmill.reader.cache import ShardCache
 from tokenmill.reader.sequences import Sequences
 from tokenmill.reader.shard import OpenShard
 from tokenmill.reader.windows import Documents, PieceWindows, Windows
+from tokenmill.record import FileDigest
 from tokenmill.shards import ShardReader
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from tokenmill.choices import Dtype
 from tokenmill.errors import UsageError
-from tokenmill.job import FileDigest
 from tokenmill.manifest import Shard, Totals
+from tokenmill.record import FileDigest
 
 
 class ShardWriter(Protocol):

@@ -7,7 +7,7 @@ tokens, the same for people. The tokenizer's name stands in the manifest; here i
 
 import numpy as np
 
-from tokenmill.job import FileDigest
+from tokenmill.record import FileDigest
 from tokenmill.shards.contract import Format
 from tokenmill.shards.flat import FlatReader, FlatWriter, damaged, index_of
 from tokenmill.shards.ids import offsets_of

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tokenmill import storage
 from tokenmill.errors import JobError
-from tokenmill.job import FileDigest
+from tokenmill.record import FileDigest
 from tokenmill.shards.ids import offsets_of, stored
 
 BLOCK = 1 << 20

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tokenmill import storage
 from tokenmill.errors import TokenmillError
-from tokenmill.job import FileDigest
+from tokenmill.record import FileDigest
 from tokenmill.shards.ids import Groups, offsets_of, stored
 
 COLUMN = "input_ids"

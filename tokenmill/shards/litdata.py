@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from tokenmill.job import FileDigest
 from tokenmill.manifest import Shard, Totals
+from tokenmill.record import FileDigest
 from tokenmill.shards.contract import Format
 from tokenmill.shards.flat import FlatReader, HeadedWriter, damaged, dtype_there, head_of, size_of
 from tokenmill.shards.folder import rows_between

@@ -9,7 +9,7 @@ nothing is lost, `.lengths.npy` beside it holds the tokens of each document (Num
 import numpy as np
 
 from tokenmill.errors import JobError
-from tokenmill.job import FileDigest
+from tokenmill.record import FileDigest
 from tokenmill.shards.contract import Format
 from tokenmill.shards.flat import FlatReader, HeadedWriter, damaged, head_of, index_of
 from tokenmill.shards.npy import npy_bytes, npy_header

@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tokenmill import storage
-from tokenmill.job import FileDigest
 from tokenmill.manifest import Shard, Totals
+from tokenmill.record import FileDigest
 from tokenmill.shards.contract import Format
 from tokenmill.shards.flat import HeadedWriter, check_size, damaged, head_of, size_of
 from tokenmill.shards.folder import rows_between

@@ -11,7 +11,7 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenmill.job import FileDigest
+from tokenmill.record import FileDigest
 from tokenmill.shards.contract import Format
 from tokenmill.shards.flat import FlatReader, FlatWriter, damaged, index_of
 

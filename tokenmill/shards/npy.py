@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from tokenmill.job import FileDigest
+from tokenmill.record import FileDigest
 from tokenmill.shards.contract import Format
 from tokenmill.shards.flat import FlatReader, HeadedWriter, damaged, head_of, index_of
 from tokenmill.shards.ids import offsets_of

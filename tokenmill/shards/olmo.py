@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pyarrow import csv
 
 from tokenmill import storage
-from tokenmill.job import FileDigest
+from tokenmill.record import FileDigest
 from tokenmill.shards.contract import Format
 from tokenmill.shards.flat import FlatReader, FlatWriter, damaged, dtype_there, index_of
 from tokenmill.shards.ids import offsets_of

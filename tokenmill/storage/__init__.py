@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenmill.errors import UsageError, from_os_error
-from tokenmill.job import FileDigest
+from tokenmill.record import FileDigest
 from tokenmill.storage import local, read_only
 from tokenmill.storage.contract import FileStatus, Store, Writer
 

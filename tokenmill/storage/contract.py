@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenmill.job import FileDigest
+from tokenmill.record import FileDigest
 
 
 @dataclass(frozen=True, slots=True)

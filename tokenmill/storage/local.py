@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenmill.errors import TransientError, UsageError, from_os_error
-from tokenmill.job import FileDigest
+from tokenmill.record import FileDigest
 from tokenmill.storage.contract import FileStatus
 
 #: Marks a file that is still being written.

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from tokenmill.errors import UsageError
-from tokenmill.job import FileDigest, TokenizerRef
+from tokenmill.job import TokenizerRef
+from tokenmill.record import FileDigest
 from tokenmill.roots import leads_out, shown
 from tokenmill.tokenizers.model import Model, parts
 

@@ -9,7 +9,7 @@ import hashlib
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from tokenmill.job import FileDigest
+from tokenmill.record import FileDigest
 from tokenmill.storage.s3.connection import TROUBLE, client, place, sorted_errors
 
 if TYPE_CHECKING:
