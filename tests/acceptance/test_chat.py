@@ -121,3 +121,33 @@ def test_what_cannot_be_a_job(more: list[object], says: str, tokenmill: Run, ask
     assert refused.returncode == 2
     assert says in " ".join(refused.stderr.split())
     assert not (tmp_path / "out").exists()
+
+
+def test_packed_conversations_keep_their_marks(tokenmill: Run, asked: list[object], tmp_path: Path) -> None:
+    """Whatever is done to ids on their way, shuffled, cut where rows end, split by a field, is done to their marks."""
+    oracle = tokenizers.Tokenizer.from_file(str(tmp_path / "t/tokenizer.json"))
+    lines = [json.loads(line) for line in (tmp_path / "talks.jsonl").read_text().splitlines()]
+    marked = [{**line, "even": number % 2 == 0} for number, line in enumerate(lines)]
+    (tmp_path / "talks.jsonl").write_text("\n".join(map(json.dumps, marked)) + "\n")
+    more = ["--shuffle", 5, "--pack", 100, "--pad-token", "<|endoftext|>", "--partition-by", "even"]
+    done = tokenmill("run", *asked, *more, "--output", "out")
+    assert done.returncode == 0, done.stderr
+    for value, rest in (("true", 0), ("false", 1)):
+        dataset = TokenDataset(str(tmp_path / f"out/partitions/even={value}"))
+        opened = [dataset.opened(position) for position in range(len(dataset.manifest.shards))]
+        found = [
+            list(zip(shard.reader[n].tolist(), shard.mask_of(n).tolist(), strict=True))
+            for shard in opened
+            for n in range(len(shard.reader))
+        ]
+        assert sorted(found) == sorted(plainly(oracle, messages) for messages in GOOD[rest::2])
+        wanted = sum(mark for document in found for _, mark in document)
+        masks = [shard.mask for shard in opened if shard.mask is not None]
+        assert sum(int(mask.sum()) for mask in masks) == wanted  # padding has none
+        assert sum(map(len, masks)) == 100 * dataset.manifest.sequences
+        assert dataset.manifest.tokens_padding > 0
+        rows = dataset.sequences(100)
+        targets = sum(int((rows[n]["targets"] >= 0).sum()) for n in range(len(rows)))
+        assert wanted - len(rows) <= targets <= wanted  # the first token of a row is nobody's target
+    verified = tokenmill("verify", "out", "--full", "--json")
+    assert json.loads(verified.stdout)["compared"] == len(GOOD), verified.stdout
