@@ -11,7 +11,8 @@ import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokenmill.engines import REFERENCE, Encoder, encoder
+from tokenmill.engines import REFERENCE, Encoder
+from tokenmill.engines import encoder as engine_memory
 from tokenmill.engines.certificates import Certificate, certificate
 from tokenmill.engines.registry import candidates
 from tokenmill.spec import JobSpec, SpecialTokens
@@ -188,13 +189,13 @@ def test_two_tokenizers_in_one_process_do_not_take_each_others_room(
 ) -> None:
     """An engine is loaded anew when the process has grown, not because another tokenizer was loaded after it."""
     held = 1 << 30
-    monkeypatch.setattr(encoder, "resident_bytes", lambda: held)
+    monkeypatch.setattr(engine_memory, "resident_bytes", lambda: held)
     first, second = (Encoder(model(name), spec(), REFERENCE) for name in ("gpt2", "qwen3"))
     first.load()
-    held += encoder.CACHE_BYTES  # the second one's vocabulary and engine
+    held += engine_memory.CACHE_BYTES  # the second one's vocabulary and engine
     second.load()
     loaded = first._engine
-    held += encoder.CACHE_BYTES
+    held += engine_memory.CACHE_BYTES
     encode(first, ["text"])
     assert first._engine is loaded
     held += 1

@@ -23,16 +23,16 @@ from tokenmill.tokenizers import Model, TextSearch
 #: Engines remember the words they have met, some without bound: gigatoken 0.10 (its issue #36) takes ten bytes for each byte of
 #: text that never repeats. A process that holds more than this forgets them, which costs the second that an engine loads …
 RESIDENT_BYTES = 480 << 20
-#: … but not before what was loaded last had this much room: the engines of two tokenizers in one process (several outputs of one
-#: read), with 96 MiB, were loaded anew every 60 MB of mixed text.
+#: … but not before what was loaded last had this much room: the engines of two tokenizers in one process (several outputs of
+#: one read), with 96 MiB, were loaded anew every 60 MB of mixed text.
 CACHE_BYTES = 256 << 20
 
 
 class Encoder:
     """One engine bound to one tokenizer and one job's rules."""
 
-    #: Bytes that this process may hold before an engine is loaded anew. The process's, not each engine's own: a second tokenizer
-    #: beside the first would take the first one's room, and both would be loaded anew for every column.
+    #: Bytes that this process may hold before an engine is loaded anew. The process's, not each engine's own: a second
+    #: tokenizer beside the first would take the first one's room, and both would be loaded anew for every column.
     _most: ClassVar[int] = RESIDENT_BYTES
 
     def __init__(self, model: Model, spec: JobSpec, engine: str, guard: tuple[int, ...] = ()) -> None:
