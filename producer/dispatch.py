@@ -18,7 +18,7 @@ from tokenmill.broker import JobKeys
 from tokenmill.errors import JobError, TokenmillError, TransientError
 from tokenmill.job import Batch, DisabledEngine, ParkedBatch
 from tokenmill.ledger import Ledger
-from tokenmill.report import render
+from tokenmill.report import page, statistics
 
 #: Seconds from one look to the next, unless the look itself takes longer.
 TICK = 0.2
@@ -219,7 +219,7 @@ class Dispatcher:
         if self._parked:
             self.outcome = Outcome.PARKED
             return
-        self.ledger.seal(self._job, lambda totals: render(self._job, totals, self.ledger.entries()))
+        self.ledger.seal(self._job, lambda totals: page(statistics(self.ledger, self._job, totals)))
         self._queue.clear(self._keys)
         self.outcome = Outcome.SEALED
 

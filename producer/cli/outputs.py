@@ -44,6 +44,62 @@ def status(
 
 
 @app.command()
+def report(
+    output: Output,
+    target: Annotated[
+        str | None, typer.Option("--output", help="Write there; - is stdout. Without it a page is OUTPUT/report.html.")
+    ] = None,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")] = False,
+    as_json: Json = False,
+    cost_per_hour: Annotated[
+        float | None,
+        typer.Option(
+            help="What an hour of one worker costs, in any currency: then the report says what a billion tokens cost.",
+            envvar="TOKENMILL_COST_PER_HOUR",
+            min=0,
+        ),
+    ] = None,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+) -> None:
+    """What a job came to, and how: a page for people, Markdown for pull requests, JSON for machines. Sealed or not."""
+    from producer import display
+    from tokenmill import storage
+    from tokenmill.ledger import Ledger
+    from tokenmill.report import markdown, page, statistics
+    from tokenmill.settings import Settings
+
+    if as_markdown + as_json + show > 1:
+        raise UsageError("--markdown, --json and --open exclude each other. Give one of them.")
+    ledger = Ledger(output)
+    job = ledger.job()
+    with display.err.status("reading the entries"):
+        found = statistics(ledger, job, ledger.totals(), cost_per_hour=cost_per_hour)
+        said = markdown(found) if as_markdown else json.dumps(found.summary(), indent=2) + "\n" if as_json else page(found)
+    if target == "-" or (target is None and (as_markdown or as_json)):
+        typer.echo(said, nl=False)
+        return
+    place = storage.absolute(target) if target is not None else ledger.url("report.html")
+    Settings.from_environment().roots.admit(place)
+    storage.put(place, said.encode())
+    typer.echo(place)
+    if show:
+        _opened(place)
+
+
+def _opened(place: str) -> None:
+    """Show a page in the user's browser."""
+    import webbrowser
+    from pathlib import Path
+
+    from tokenmill import storage
+
+    if not storage.is_local(place):
+        raise UsageError(f"{place} is in no folder of this machine; give one to --open with --output FILE.")
+    if not webbrowser.open(Path(place).as_uri()):
+        typer.echo(f"tokenmill: there is no browser here; the page is {place}", err=True)
+
+
+@app.command()
 def verify(
     output: Output,
     full: Annotated[bool, typer.Option("--full", help="Encode every document again, from the sources.")] = False,
