@@ -7,12 +7,13 @@ says what is done and Redis only what is under way. The queue stays shallow, so 
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 
 import redis
 
-from producer.progress import Pace, Progress, Tally, observe
+from producer.pace import Pace
+from producer.progress import Progress, Tally, observe, paced
 from producer.queue import BatchQueue, Sighting, queue_of
 from tokenmill.broker import JobKeys
 from tokenmill.errors import JobError, TokenmillError, TransientError
@@ -234,7 +235,7 @@ class Dispatcher:
             parked=tuple(self._parked),
             disabled=tuple(self._disabled.values()),
         )
-        return replace(progress, pace=self._pace(progress.input_bytes))
+        return paced(progress, self._tally, self._pace)
 
 
 def follow(

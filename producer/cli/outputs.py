@@ -1,7 +1,6 @@
 """Commands that look at an output."""
 
 import json
-import time
 from typing import Annotated
 
 import typer
@@ -14,33 +13,23 @@ from tokenmill.errors import UsageError
 @app.command()
 def status(
     output: Output,
-    watch: Annotated[bool, typer.Option("--watch", help="Stay and show every change.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Stay and show every change, until the job has ended.")] = False,
     as_json: Json = False,
 ) -> None:
     """How far a job is, from anywhere that sees its output."""
-    from rich.live import Live
-
-    from producer import display
-    from producer.progress import Pace, Tally, look
+    from producer import status_page
     from tokenmill.ledger import Ledger
     from tokenmill.settings import Settings
 
-    ledger, pace, broker = Ledger(output), Pace(), Settings.from_environment().broker
-    tally = Tally(ledger)
-    progress = look(tally, broker, pace)
-    if as_json and not watch:
-        typer.echo(json.dumps(progress.summary(), indent=2))
-    elif not watch:
-        display.out.print(display.status(progress))
-    else:
-        with Live(display.status(progress), console=display.out, auto_refresh=False) as live:
-            while not progress.ended:
-                time.sleep(1)
-                progress = look(tally, broker, pace)
-                if as_json:
-                    typer.echo(json.dumps(progress.summary()))
-                else:
-                    live.update(display.status(progress), refresh=True)
+    ledger = Ledger(output)
+    looks = status_page.Look(ledger, Settings.from_environment().broker)
+    if not watch:
+        status_page.once(looks.now(), ledger.output, as_json=as_json)
+        return
+    try:
+        status_page.watch(looks, ledger.output, as_json=as_json)
+    except KeyboardInterrupt:  # who only looks leaves nothing unfinished
+        raise typer.Exit(Exit.INTERRUPTED) from None
 
 
 @app.command()
