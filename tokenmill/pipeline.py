@@ -56,7 +56,7 @@ def run_batch(targets: Sequence[Target], batch: Batch, watch: Watch, *, worker: 
                 each.meter.clear()
             target.meter.found_wrong = True
             targets = [each.trusted() for each in targets]
-    entry = None
+    entry, taken_back = None, False
     for target, finished in reversed([*zip(targets, written, strict=True)]):
         seconds, engine = time.perf_counter() - begin, f"{target.encoder.name} {target.encoder.version}"
         run = Run(
@@ -71,11 +71,12 @@ def run_batch(targets: Sequence[Target], batch: Batch, watch: Watch, *, worker: 
         )
         with target.meter.timed("commit"):
             for done in finished:
+                if taken_back and done.folder is None:
+                    return None
                 place = target.ledger if done.folder is None else Ledger(target.ledger.url(done.folder))
                 entry = ShardEntry(job_id=target.job.job_id, index=batch.index, counts=done.counts, files=done.files, run=run)
                 if not place.commit(entry):
-                    if _differs(place, entry):
-                        return None
+                    taken_back = _differs(place, entry) or taken_back
                     entry = None
     return entry
 

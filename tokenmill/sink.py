@@ -152,9 +152,8 @@ class Sink:
     def publish(self) -> list[Finished]:
         """Give the files their final names; the last one returned is the output itself."""
         with self._meter.timed("commit"):
-            written = {
-                folder: part.publish() for folder, part in self._parts.items()
-            }  # which counts what packing has made of it
+            # first of all: only now is counted what packing has made of them
+            written = {folder: part.publish() for folder, part in self._parts.items()}
             self._meter.sum_up(part.meter for part in self._parts.values())
             parts = [Finished(folder, part.meter.counts(), written[folder]) for folder, part in self._parts.items()]
             files = [

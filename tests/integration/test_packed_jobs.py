@@ -9,17 +9,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from producer.prepare import prepare
 from producer.request import Request
-from tests.integration.test_commit import Watch
+from tests.inprocess import run_to_seal
 from tokenmill import storage
 from tokenmill.convert import convert
-from tokenmill.engines import Encoder
 from tokenmill.ledger import Ledger
-from tokenmill.pipeline import run_batch
 from tokenmill.reader import TokenDataset
 from tokenmill.shards import FORMATS
-from tokenmill.sink import Target
 from tokenmill.tokenizers import Model
 from tokenmill.verify import verify
 
@@ -53,13 +49,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, tokenizer_path: Callable[[str]
             check_every=0,
             **more,
         )
-        prepared = prepare(request)
-        url = prepared.ledger.url("tokenizer/tokenizer.json")
-        encoder = Encoder(Model(storage.read(url), url), prepared.job.spec, "reference")
-        for batch in prepared.ledger.plan():
-            assert run_batch([Target(prepared.job, prepared.ledger, encoder)], batch, Watch(), worker="w", attempt=1)
-        prepared.ledger.seal(prepared.job)
-        return prepared.ledger.output
+        return run_to_seal(request).ledger.output
 
     return made
 

@@ -8,16 +8,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from producer.prepare import Prepared, prepare
+from producer.prepare import Prepared
 from producer.request import Request
-from tests.integration.test_commit import Watch
+from tests.inprocess import run_to_seal
 from tokenmill import storage
-from tokenmill.engines import Encoder
 from tokenmill.errors import JobError, UsageError
-from tokenmill.pipeline import run_batch
 from tokenmill.reader import TokenDataset
-from tokenmill.sink import Target
-from tokenmill.tokenizers import Model
 
 VALUES = ["en", "de", None, "zh/Hans", "..", "fr=FR %", "", "日本語", 7, "en"]
 
@@ -55,13 +51,7 @@ def run(corpus: Path, tokenizer_path: Callable[[str], Path]) -> Callable[..., Pr
             metadata=("meta.lang",),
             **options,
         )
-        prepared = prepare(request)
-        url = prepared.ledger.url("tokenizer/tokenizer.json")
-        encoder = Encoder(Model(storage.read(url), url), prepared.job.spec, "reference")
-        for batch in prepared.ledger.plan():
-            run_batch([Target(prepared.job, prepared.ledger, encoder)], batch, Watch(), worker="w", attempt=1)
-        prepared.ledger.seal(prepared.job)
-        return prepared
+        return run_to_seal(request)
 
     return made
 
@@ -140,6 +130,25 @@ def test_the_same_job_makes_the_same_bytes(run: Callable[..., Prepared], tmp_pat
     with pytest.raises(JobError, match="do not add up"):
         again.ledger.seal(again.job)
     assert first.is_sealed()
+
+
+def test_parts_with_other_bytes_are_taken_back_at_once(run: Callable[..., Prepared], tmp_path: Path) -> None:
+    """Such as of an engine that was found wrong: one attempt takes all of them back, the next commits."""
+    ledger = run(str(tmp_path / "out"), partition_by="meta.lang").ledger
+    before = _bytes(tmp_path / "out")
+    wrong = sorted((tmp_path / "out/partitions").glob("*/entries/000001.json"))
+    assert len(wrong) > 2
+    for entry in wrong:
+        found = json.loads(entry.read_text())
+        found["files"][0]["sha256"] = "0" * 64
+        entry.write_text(json.dumps(found))
+    (tmp_path / "out/manifest.json").unlink()
+    ledger.revoke(1)
+    with pytest.raises(JobError, match="cannot be sealed"):
+        run(ledger.output, partition_by="meta.lang")
+    assert not any(entry.exists() for entry in wrong)
+    run(ledger.output, partition_by="meta.lang")
+    assert _bytes(tmp_path / "out") == before
 
 
 def _bytes(output: Path) -> dict[str, bytes]:

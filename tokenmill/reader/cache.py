@@ -61,7 +61,10 @@ class ShardCache:
                 self._sweep(home)
                 if not all((home / file.path).exists() for file in shard.files):
                     self._fetch(output, shard, home)
-                os.utime(home)
+                now = (
+                    time.time_ns()
+                )  # the clock that files have of themselves moves in ticks of 4 ms: two shards would be alike
+                os.utime(home, ns=(now, now))
                 yield str(home)
         except OSError as error:
             raise from_os_error(error, f"using the cache {self._folder}") from error
