@@ -132,6 +132,8 @@ def sealed(totals: Totals, shards: int, output: str, seconds: float | None, disa
         table.add_row("length", cut)
     if packed := totals.packed():
         table.add_row("packed", packed)
+    if learned := totals.learned():
+        table.add_row("learned", learned)
     if totals.documents_with_special_tokens:
         what = {"text": "kept as text", "parse": "parsed", "reject": "rejected"}[totals.special_tokens.value]
         table.add_row("special", f"{totals.documents_with_special_tokens:,} documents hold a special token's string, {what}")

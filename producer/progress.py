@@ -109,6 +109,7 @@ class Progress:
             "tokens_added": self.counts.tokens_added,
             "sequences": self.counts.sequences,
             "tokens_padding": self.counts.tokens_padding,
+            "tokens_learned": self.counts.tokens_learned,
             "input_bytes": self.input_bytes,
             "total_bytes": self.job.source_bytes,
             "bytes_per_second": self.pace,

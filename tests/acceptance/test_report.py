@@ -162,3 +162,29 @@ def _looked_at(page: Path, width: int, folder: Path) -> Any:
     command += [f"--window-size={width},900", copy.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     return json.loads(unescape(done.stdout.partition("SEEN")[2].partition("NEES")[0]))
+
+
+def test_what_was_made_of_documents(tokenmill: Run, tmp_path: Path) -> None:
+    """Parts with their values, rows and padding, outputs of the same read: in the page and in Markdown."""
+    texts = [{"text": f"number {n} " * 9, "language": ("de", "<i>en</i>", None)[n % 3]} for n in range(300)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, texts)) + "\n")
+    tokenizer, ends = JOB[1], JOB[3]
+    outputs = f'[[output]]\noutput = "split"\n\n[[output]]\noutput = "packed"\npack = 64\npad_token = "{ends}"\n'
+    (tmp_path / "job.toml").write_text(
+        f'sources = ["a.jsonl"]\ntokenizer = "{tokenizer}"\neos_token = "{ends}"\nbos_token = false\n'
+        f'engine = "reference"\npartition_by = "language"\n\n{outputs}'
+    )
+    done = tokenmill("run", "--job", "job.toml")
+    assert done.returncode == 0, done.stderr
+    split, packed = (" ".join(Elements((tmp_path / name / "report.html").read_text()).text) for name in ("split", "packed"))
+    assert "Tokens by language" in split
+    assert "<i>en</i>" in split
+    assert "(no value)" in split
+    assert "3 parts, each a sealed output of its own" in split
+    assert f"{tmp_path}/packed" in split
+    manifest = json.loads((tmp_path / "packed/manifest.json").read_text())
+    assert f"{manifest['sequences']:,} sequences of 64 (concatenate)" in packed
+    rows = [line.split("|")[1:4] for line in tokenmill("report", "split", "--markdown").stdout.splitlines()]
+    found = {row[0].strip(): row[2].strip() for row in rows if len(row) == 3}
+    assert (found["de"], found["&#40;no value&#41;"]) == ("100", "100")
+    assert f"{manifest['sequences']:,} sequences of 64" in tokenmill("report", "packed", "--markdown").stdout

@@ -28,12 +28,15 @@ def markdown(found: Statistics) -> str:
         rows = [(text(source.name), f"{source.tokens:,}", f"{source.documents:,}") for source in found.sources]
         parts.append(table(("source", "tokens", "documents"), rows[:ROWS]))
         parts += [f"… and {len(rows) - ROWS} more."] if len(rows) > ROWS else []
+    if totals.parts:
+        rows = [(text(value), f"{tokens:,}", f"{documents:,}") for value, tokens, documents in words.parts(totals, ROWS)]
+        parts.append(table((text(totals.partition_by or ""), "tokens", "documents"), rows))
     if totals.rejected:
         reasons = sorted(totals.rejected_by_reason.items(), key=lambda reason: -reason[1])
         parts.append(table(("rejected because", "documents"), [(text(reason), f"{count:,}") for reason, count in reasons]))
     identity = words.identity(found)
-    kept = ("tokenizer", "engine", "live check", "length", "order", "shards")
-    parts.append(table(("", ""), [(label, text(identity[label])) for label in kept]))
+    kept = ("tokenizer", "engine", "live check", "length", "packed", "learned from", "order", "shards", "of the same read")
+    parts.append(table(("", ""), [(label, text(identity[label])) for label in kept if label in identity]))
     return "\n\n".join(parts) + "\n"
 
 

@@ -14,6 +14,9 @@ from tokenmill.report.statistics import Statistics
 if TYPE_CHECKING:
     from jinja2 import Template
 
+#: Parts in the table, the row for all others included.
+PARTS = 16
+
 
 def page(found: Statistics) -> str:
     """The page of a job."""
@@ -25,6 +28,7 @@ def page(found: Statistics) -> str:
         tiles=words.tiles(found),
         identity=words.identity(found),
         speed=words.speed(found),
+        parts=words.parts(found.totals, PARTS),
         lengths=lengths,
         throughput=throughput,
         day=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(found.ended)) if found.ended else "",

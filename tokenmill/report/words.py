@@ -83,6 +83,7 @@ def identity(found: Statistics) -> dict[str, str]:
     """What made these ids: label -> value."""
     job, totals = found.job, found.totals
     tokenizer, special = totals.tokenizer, f"{totals.documents_with_special_tokens:,} documents hold some"
+    one_by_one = f"{found.one_by_one:,} documents, by the reference, where a worker had died or the engine failed"
     rows = {
         "tokenizer": f"{tokenizer.name} ({tokenizer.revision or 'file'}), {tokenizer.vocab_size:,} ids",
         "sha256 of tokenizer.json": tokenizer.sha256,
@@ -93,15 +94,29 @@ def identity(found: Statistics) -> dict[str, str]:
         "batches by engine": ", ".join(f"{engine}: {count:,}" for engine, count in found.engines.items()) or "none",
         "live check": live_check(found),
         "length": totals.cut() or "as it is",
+        "packed": totals.packed(),
+        "learned from": totals.learned(),
         "order": "as in the sources" if totals.shuffle is None else f"shuffled by seed {totals.shuffle}",
         "shards": f"{job.batches:,} ({totals.format}, {totals.dtype})",
         "sources": ", ".join(job.spec.sources),
         "taken of them": taken(job, totals),
+        "of the same read": ", ".join((*job.beside, *filter(None, (job.made_with,)))),
         "versions": ", ".join(f"{name} {version}" for name, version in job.versions.items()),
+        "one by one": one_by_one if found.one_by_one else "",
     }
-    if found.one_by_one:
-        rows["one by one"] = f"{found.one_by_one:,} documents, by the reference, where a worker had died or the engine failed"
-    return rows
+    return {label: value for label, value in rows.items() if value}
+
+
+def parts(totals: Totals, most: int) -> list[tuple[str, int, int]]:
+    """Parts of an output that is split, the largest first: value, tokens, documents; beyond `most` all others in one row."""
+    rows = [
+        ("(no value)" if part.value is None else part.value, part.tokens, part.documents)
+        for part in sorted(totals.parts, key=lambda part: (-part.tokens, part.path))
+    ]
+    if len(rows) <= most:
+        return rows
+    shown, others = rows[: most - 1], rows[most - 1 :]
+    return [*shown, (f"{len(others):,} others", sum(row[1] for row in others), sum(row[2] for row in others))]
 
 
 def taken(job: Job, totals: Totals) -> str:
