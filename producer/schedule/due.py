@@ -23,10 +23,11 @@ def look(schedule: Schedule, runs: Runs, now: datetime) -> list[Account]:
     since = max(runs.since(now), now - max(schedule.max_lateness, MEMORY))
     claimed, ended = runs.periods()
     unfinished = sorted(claimed - ended)
+    before = tuple(unfinished)  # what is claimed together waits for one another
     found = schedule.calendar.recent(since, now, MOST)
     owed = [occurrence for occurrence in found if occurrence.period.key not in claimed]
     for occurrence in owed:
-        verdict, reason = _verdict(schedule, occurrence, owed[-1], unfinished, now)
+        verdict, reason = _verdict(schedule, occurrence, owed[-1], before, now)
         run = claim(schedule, occurrence, now, verdict, reason)
         if runs.claim(run):
             unfinished.append(run.period)
@@ -47,7 +48,7 @@ def claim(schedule: Schedule, occurrence: Occurrence, now: datetime, verdict: Ve
 
 
 def _verdict(
-    schedule: Schedule, occurrence: Occurrence, last: Occurrence, unfinished: list[str], now: datetime
+    schedule: Schedule, occurrence: Occurrence, last: Occurrence, unfinished: tuple[str, ...], now: datetime
 ) -> tuple[Verdict, str]:
     """What is to become of a period, and why if it is not run."""
     late = now - occurrence.due

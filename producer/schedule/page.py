@@ -77,9 +77,8 @@ def show_history(schedules: Schedules, chosen: Iterable[Schedule], out: Console,
     for schedule, account in found:
         end = account.end
         figures = ("", "", "") if end is None or end.outcome != "sealed" else _figures(account)
-        table.add_row(account.run.period, schedule.name, _outcome(account), *figures)
-        if end is not None and end.reason:
-            table.add_row("", Text(end.reason, style="dim", overflow="fold"))
+        reason = f": {end.reason}" if end is not None and end.reason else ""
+        table.add_row(account.run.period, schedule.name, Text.assemble(_outcome(account), (reason, "dim")), *figures)
     out.print(table)
 
 
