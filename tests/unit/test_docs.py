@@ -71,3 +71,12 @@ def test_chinese_pages_have_the_same_code(name: str) -> None:
     assert [(block.language, block.title, block.text) for block in chinese] == [
         (block.language, block.title, block.text) for block in english
     ]
+
+
+def test_a_test_that_a_page_names_is_there() -> None:
+    """What the pages say is shown by a test is shown by one."""
+    named = {
+        found for page in DOCS.rglob("*.md") for found in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", page.read_text())
+    }
+    assert len(named) > 20
+    assert not [f"{path}::{test}" for path, test in named if f"def {test}" not in (ROOT / path).read_text()]
