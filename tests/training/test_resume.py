@@ -17,6 +17,7 @@ from tokenmill.reader import Batches, Shuffle
 RANK = Path(__file__).with_name("rank.py")
 TOKENS = 40_003
 LOADERS = Path(__file__).with_name("loaders.py")
+LIGHTNING = Path(__file__).with_name("lightning_run.py")
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +37,10 @@ def ids(log: Path) -> list[list[list[int]]]:
     return [json.loads(line)["ids"] for line in log.read_bytes().splitlines()]
 
 
-def undisturbed(job: str, rank: int) -> list[list[list[int]]]:
+def undisturbed(job: str, rank: int, world: int = 2) -> list[list[list[int]]]:
     """What rank.py reads if nobody strikes it and it has no workers; that torch's loaders do the same is loaders.py's."""
     rows, shuffle = TokenDataset(job).windows(8), Shuffle(seed=11, block=2, buffer=16)
-    batches = Batches(rows, 3, shuffle=shuffle, rank=rank, world=2, ragged="keep")
+    batches = Batches(rows, 3, shuffle=shuffle, rank=rank, world=world, ragged="keep")
     return [batch["input_ids"].tolist() for batch in batches]
 
 
@@ -72,3 +73,16 @@ def test_killed_in_mid_epoch_and_started_again(job: str, tmp_path: Path, kind: s
 
 def test_every_loader_reads_in_the_same_order(job: str) -> None:
     assert environment.output(LOADERS, job).endswith("all the same\n")
+
+
+def test_a_lightning_run_killed_in_mid_epoch_goes_on_where_it_was(
+    job: str, tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    """Killed five steps after its last checkpoint: these five are trained on again, nothing else is, nothing is left out."""
+    log = tmp_path / "log"
+    struck = environment.start(LIGHTNING, job, tmp_path, 40, start_new_session=True)
+    wait_until(lambda: log.exists() and len(ids(log)) == 40, "40 steps")
+    os.killpg(struck.pid, signal.SIGKILL)
+    struck.communicate()
+    environment.output(LIGHTNING, job, tmp_path)
+    assert ids(log) == undisturbed(job, 0, 1)
