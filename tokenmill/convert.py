@@ -19,7 +19,7 @@ from tokenmill.job import Job, ShardEntry
 from tokenmill.ledger import Ledger
 from tokenmill.manifest import Manifest, Shard, Totals
 from tokenmill.record import FileDigest
-from tokenmill.report import render
+from tokenmill.report import page, statistics
 from tokenmill.shards import FORMATS, Format, ShardReader
 
 #: Bytes of a file that is copied as it is, held at a time.
@@ -61,7 +61,7 @@ def convert(source: str, output: str, name: FormatName, dtype: DtypeChoice, adva
         totals = new.totals()
         assert totals is not None
         return totals
-    return new.seal(job, lambda totals: render(job, totals, new.entries()))
+    return new.seal(job, lambda totals: page(statistics(new, job, totals)))
 
 
 def _converted(job: Job, name: FormatName, dtype: DtypeChoice) -> Job:

@@ -47,7 +47,7 @@ def test_the_conda_environment_takes_everything_from_the_lock() -> None:
 
 #: Modules that are not called like the package that brings them.
 BROUGHT_BY = {"kombu": "celery", "billiard": "celery", "redis": "celery", "google": "protobuf", "splintr": "splintr-rs"}
-BROUGHT_BY |= {"prometheus_client": "prometheus-client"}
+BROUGHT_BY |= {"prometheus_client": "prometheus-client", "lets_plot": "lets-plot"}
 #: Comes with `tokenizers`, which needs it itself.
 BROUGHT_BY |= {"huggingface_hub": "tokenizers"}
 #: Comes with gigatoken, in whose place it hands over columns.
