@@ -225,6 +225,8 @@ def _commands(name: str, group: Any) -> Iterator[tuple[str, Any]]:
     """Every command below a group by what one types."""
     for word, one in group.commands.items():
         if hasattr(one, "commands"):
+            if one.invoke_without_command:
+                yield f"{name} {word}", one
             yield from _commands(f"{name} {word}", one)
         elif not one.hidden:
             yield f"{name} {word}", one
