@@ -17,14 +17,18 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Stay and show every change.")] = False,
     as_json: Json = False,
 ) -> None:
-    """How far a job is, from anywhere that sees its output."""
+    """How far a job is, from anywhere that sees its output; or which generations there are."""
     from rich.live import Live
 
-    from producer import display
+    from producer import display, generations_page
     from producer.progress import Pace, Tally, look
+    from tokenmill.generations import Chain
     from tokenmill.ledger import Ledger
     from tokenmill.settings import Settings
 
+    if not watch and not Ledger(output).has_job() and Chain(output).last() is not None:
+        generations_page.show(Chain(output), as_json=as_json)
+        return
     ledger, pace, broker = Ledger(output), Pace(), Settings.from_environment().broker
     tally = Tally(ledger)
     progress = look(tally, broker, pace)
@@ -64,6 +68,8 @@ def verify(
             typer.echo(finding)
     else:
         again = f"{verdict.compared:,} documents encoded again, same ids"
+        if verdict.outlived:
+            again += f"; {verdict.outlived:,} batches have outlived their sources, which were not read again"
         display.out.print(f"[bold green]verified[/] {verdict.files:,} files; {again}")
     if verdict.findings:
         raise typer.Exit(Exit.FAILED)
@@ -87,6 +93,23 @@ def convert(
     with display.err.status("converting") as shown:
         totals = converted(output, to, name, dtype, lambda done, shards: shown.update(f"converting {done:,}/{shards:,} shards"))
     display.sealed(totals, target.job().batches, target.output, None)
+
+
+@app.command()
+def retire(
+    output: Output,
+    keep: Annotated[int, typer.Option("--keep", help="The newest so many generations stay.", min=1, show_default=False)],
+) -> None:
+    """Remove the shards of older generations; which files they hold stays known, so none of these is taken again."""
+    from tokenmill.generations import Chain
+    from tokenmill.settings import Settings
+
+    chain = Chain(output)
+    Settings.from_environment().roots.admit(chain.output)
+    if chain.last() is None:
+        raise UsageError(f"{chain.output} holds no generations. Give the --output of jobs that have a --generation.")
+    gone = chain.retire(keep, time.time())
+    typer.echo(f"tokenmill: {len(gone):,} generations have no shards any more, the newest {keep:,} stay.", err=True)
 
 
 @app.command()

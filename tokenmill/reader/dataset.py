@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tokenmill import storage
 from tokenmill.errors import JobError, UsageError
-from tokenmill.generations import Chain, union
+from tokenmill.generations import RETIRED, Chain
 from tokenmill.manifest import Manifest
 from tokenmill.reader import identity
 from tokenmill.reader.cache import ShardCache
@@ -25,6 +25,7 @@ from tokenmill.reader.shard import OpenShard
 from tokenmill.reader.windows import Documents, PieceWindows, Windows
 from tokenmill.record import FileDigest
 from tokenmill.shards import ShardReader
+from tokenmill.union import union
 
 if TYPE_CHECKING:
     import tokenizers
@@ -99,6 +100,8 @@ class TokenDataset:
             yield from shard.files
 
     def _check_file(self, url: str, size: int | None, file: FileDigest, hashes: bool) -> None:
+        if size is None and storage.exists(storage.join(self.output, RETIRED)):
+            raise JobError(f"{self.output} is a generation that was retired: its shards are gone. Open those that are left.")
         if size is None:
             wrong = "is missing"
         elif size != file.bytes:
