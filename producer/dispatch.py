@@ -7,6 +7,7 @@ says what is done and Redis only what is under way. The queue stays shallow, so 
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -223,7 +224,8 @@ class Dispatcher:
             seal_beside(Ledger(place))
         self.ledger.seal(self._job, lambda totals: render(self._job, totals, self.ledger.entries()))
         if self._job.generation is not None:
-            Chain.around(self.ledger.output).write_index(self._job.generation)
+            with suppress(TransientError):  # it is sealed: the next generation writes the index, and readers need none
+                Chain.around(self.ledger.output).write_index(self._job.generation)
         self._queue.clear(self._keys)
         self.outcome = Outcome.SEALED
 

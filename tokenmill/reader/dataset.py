@@ -72,8 +72,10 @@ class TokenDataset:
             raise JobError(f"{output} is not sealed (no manifest.json). Run the same `tokenmill run` again to finish it.")
         #: Which shard is the first of each output.
         self._firsts = [0, *accumulate(len(manifest.shards) for manifest in self._manifests)]
-        if parts := self._manifests[-1].parts:
-            some = storage.join(self.outputs[-1], parts[0].path)
+        some = next(
+            (f"{url}/{one.parts[0].path}" for url, one in zip(self.outputs, self._manifests, strict=True) if one.parts), None
+        )
+        if some is not None:
             raise UsageError(f"{output} is split by {self.manifest.partition_by}. Open a part, such as {some}, or a Mixture.")
         if tokenizer is not None:
             identity.check(tokenizer, self.manifest.tokenizer, self.tokenizer, self.output)
