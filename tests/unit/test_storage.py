@@ -13,8 +13,9 @@ from botocore import exceptions as boto
 from tokenmill import storage
 from tokenmill.errors import BatchError, TokenmillError, TransientError, UsageError, from_os_error
 from tokenmill.storage.local import AtomicFile
+from tokenmill.storage.parts import PART
 from tokenmill.storage.s3 import connection
-from tokenmill.storage.s3.writer import PART, part_size
+from tokenmill.storage.s3.writer import part_size
 
 
 def test_a_path_being_written_has_another_name(tmp_path: Path) -> None:
@@ -43,7 +44,12 @@ def test_a_full_disk_is_waited_for(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("url", "said"),
-    [("gs://bucket/key", "gs:// is not served. Give a path"), ("s3:///key", "names no bucket"), ("s3://", "names no bucket")],
+    [
+        ("gcs://bucket/key", "gcs:// is not served. Give a path"),
+        ("s3:///key", "names no bucket"),
+        ("s3://", "names no bucket"),
+        ("gs:///key", "names no bucket"),
+    ],
 )
 def test_what_is_no_place_is_refused_by_name(url: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
