@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from google.api_core.client_info import ClientInfo
-from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError
+from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError, RetryError
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 from google.cloud.storage import Blob, Bucket, Client
@@ -24,6 +24,7 @@ from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
+from requests.exceptions import ConnectionError as CutError
 from requests.exceptions import InvalidURL, MissingSchema, RequestException
 from urllib3.exceptions import HTTPError
 
@@ -32,8 +33,8 @@ from tokenmill.errors import BatchError, TokenmillError, TransientError, UsageEr
 #: Connections a process keeps open.
 CONNECTIONS = 32
 CONNECT_SECONDS, READ_SECONDS = 5, 30
-#: Seconds after which a request is not made again. Workers and dispatchers wait on when these are over.
-PATIENCE = 15.0
+#: Seconds until a request is made again, which double, and after which it is not. Workers and dispatchers wait on.
+FIRST_PAUSE, PATIENCE = 0.5, 15.0
 
 #: How the library begins to say that it has found no credentials at all, rather than bad ones.
 NONE_FOUND = "Your default credentials were not found"
@@ -70,7 +71,14 @@ def _client_of(process: int) -> Client:  # noqa: ARG001  # the key
     made._bucket_metadata_cache = None
     for scheme in ("https://", "http://"):
         made._http.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
+    made._http.hooks["response"].append(_check_whole)
     return made
+
+
+def _check_whole(answer: Response, **_: Any) -> None:
+    """Raise an error if an answer does not say where it ends: the library takes one cut off in its head for an empty object."""
+    if answer.status_code in (200, 206) and not {"content-length", "transfer-encoding"} & {*map(str.lower, answer.headers)}:
+        raise CutError("the answer ends in its head")
 
 
 def place(url: str) -> tuple[str, str]:
@@ -96,7 +104,7 @@ def patience() -> dict[str, Any]:
     """How long the library tries each request."""
     return {
         "timeout": (CONNECT_SECONDS, READ_SECONDS),
-        "retry": DEFAULT_RETRY.with_delay(initial=0.5, maximum=8.0, multiplier=2.0).with_timeout(PATIENCE),
+        "retry": DEFAULT_RETRY.with_delay(initial=FIRST_PAUSE, maximum=8.0, multiplier=2.0).with_timeout(PATIENCE),
     }
 
 
@@ -111,6 +119,8 @@ def sorted_errors(doing: str, *, writing: bool = False) -> Iterator[None]:
 
 def sort(error: Exception, doing: str, *, writing: bool = False) -> TokenmillError:
     """One error as one of ours."""
+    if isinstance(error, RetryError) and error.cause is not None:
+        error = error.cause
     if isinstance(error, GoogleAPICallError | InvalidResponse) and isinstance(error.response, Response):
         return _refused(error.response, doing, writing=writing)
     if isinstance(error, GoogleAuthError) and not error.retryable:

@@ -9,7 +9,7 @@ import io
 from google.api_core.exceptions import NotFound
 
 from tokenmill.errors import BatchError, TokenmillError
-from tokenmill.storage.gs.connection import TROUBLE, blob, patience, sort, sorted_errors
+from tokenmill.storage.gs.connection import blob, patience, sort, sorted_errors
 from tokenmill.storage.ranged import Body, EndedEarly
 
 #: Bytes asked for at most: the library hands over an answer whole.
@@ -19,7 +19,7 @@ LONGEST = 8 << 20
 class ObjectVersion:
     """The version of an object that is there now."""
 
-    cuts = TROUBLE
+    cuts: tuple[type[Exception], ...] = ()  # the library has tried again itself, from where it was
 
     def __init__(self, url: str, size: int, generation: int) -> None:
         self.url, self.size, self._generation = url, size, generation
