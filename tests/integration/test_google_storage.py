@@ -246,6 +246,16 @@ def test_credentials_that_are_no_good_are_said_and_not_shown(
             assert secret[:20] not in str(raised.value)
 
 
+def test_an_office_that_is_away_is_worth_waiting_for(
+    endpoint: None, google_prefix: str, office: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key_file(tmp_path, office)))
+    office.shutdown()
+    office.server_close()
+    with pytest.raises(TransientError, match=r"looking at gs://.*on the way"):
+        storage.status(google_prefix + "/a")
+
+
 def test_an_endpoint_that_is_no_url(google_prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", "nonsense")
     connection._client_of.cache_clear()

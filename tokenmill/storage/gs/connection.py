@@ -18,7 +18,7 @@ from typing import Any
 from google.api_core.client_info import ClientInfo
 from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError, RetryError
 from google.auth.credentials import AnonymousCredentials
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
 from google.cloud.storage import Blob, Bucket, Client
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
@@ -123,12 +123,13 @@ def sort(error: Exception, doing: str, *, writing: bool = False) -> TokenmillErr
         error = error.cause
     if isinstance(error, GoogleAPICallError | InvalidResponse) and isinstance(error.response, Response):
         return _refused(error.response, doing, writing=writing)
-    if isinstance(error, GoogleAuthError) and not error.retryable:
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return UsageError(f"{doing}: the certificate is not to be trusted. Set REQUESTS_CA_BUNDLE to its CA's certificate.")
+    away = isinstance(error, TransportError) or isinstance(error.__cause__, TransportError)
+    if isinstance(error, GoogleAuthError) and not error.retryable and not away:
         return UsageError(f"{doing}: {str(error.args[0] if error.args else error).rstrip('.')}. {CREDENTIALS}")
     if isinstance(error, InvalidURL | MissingSchema):
         return UsageError(f"{doing}: STORAGE_EMULATOR_HOST is no URL. Set it to an emulator's http://host:port, or unset it.")
-    if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return UsageError(f"{doing}: the certificate is not to be trusted. Set REQUESTS_CA_BUNDLE to its CA's certificate.")
     return TransientError(f"{doing}: {type(error).__name__} on the way.")  # its own words would show the whole address
 
 
