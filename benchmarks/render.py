@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from contenders import FAST, FLOOR, HUGGING_FACE
+from one_read import APART, TOGETHER
 from reading import READERS
 from results import FOLDER, median
 
@@ -327,6 +328,49 @@ def reading(results: dict[str, Run]) -> list[str]:
     return lines[:-1]
 
 
+def archives(results: dict[str, Run]) -> list[str]:
+    """One large file, by how it can be begun in its middle."""
+    lines: list[str] = []
+    for name, run in results.items():
+        lines += [
+            f"**One large archive**, {run['text_bytes'] / 1e6:,.0f} MB of text in one file, 2 workers, {name}, medians of "
+            f"{len(run['rounds']['.jsonl'])} interleaved rounds. {where(run)}",
+            "",
+        ]
+        rows = [
+            [
+                shape,
+                f"{rounds[0]['stored'] / 1e6:,.0f}",
+                str(rounds[0]["batches"]),
+                f"{median(rounds, 'wall'):.1f}",
+                f"{median(rounds, 'cpu'):.1f}",
+            ]
+            for shape, rounds in run["rounds"].items()
+        ]
+        lines += [*table(["", "stored MB", "batches", "wall s", "CPU s"], rows), ""]
+    return lines[:-1]
+
+
+def one_read(results: dict[str, Run]) -> list[str]:
+    """What one read for several outputs saves."""
+    lines: list[str] = []
+    for name, run in results.items():
+        count = len(next(iter(run["rounds"].values()))[TOGETHER])
+        lines += [
+            f"**One read, two outputs**, {run['text_bytes'] / 1e6:,.0f} MB of text, {name}, 2 workers, medians of {count} "
+            f"interleaved rounds. {where(run)}",
+            "",
+        ]
+        rows = []
+        for corpus, ways in run["rounds"].items():
+            wall, cpu = ({way: median(turns, field) for way, turns in ways.items()} for field in ("wall", "cpu"))
+            costs = [f"{cost[way]:.1f}" for cost in (wall, cpu) for way in (TOGETHER, APART)]
+            rows.append([corpus, *costs, f"{cpu[TOGETHER] / cpu[APART]:.2f}"])
+        heads = [f"{what}, {way}" for what in ("wall s", "CPU s") for way in (TOGETHER, APART)]
+        lines += [*table(["", *heads, "CPU, ratio"], rows), ""]
+    return lines[:-1]
+
+
 def _reading(modes: dict[str, list[Run]]) -> dict[str, float]:
     said = {mode: [one["said"] for one in rounds] for mode, rounds in modes.items()}
     return {
@@ -345,7 +389,7 @@ def main() -> None:
     parser.add_argument("--readme", type=Path, default=README)
     arguments = parser.parse_args()
     lines: list[str] = []
-    for section in (end_to_end, stages, engines, formats, startup, reading, dispatch, faults):
+    for section in (end_to_end, stages, engines, formats, archives, one_read, startup, reading, dispatch, faults):
         file = arguments.results / f"{section.__name__}.json"
         if file.exists():
             lines += [*section(json.loads(file.read_text())), ""]
