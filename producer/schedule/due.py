@@ -23,11 +23,11 @@ def look(schedule: Schedule, runs: Runs, now: datetime) -> list[Account]:
     since = max(runs.since(now), now - max(schedule.max_lateness, MEMORY))
     claimed, ended = runs.periods()
     unfinished = sorted(claimed - ended)
-    before = tuple(unfinished)  # what is claimed together waits for one another
+    under_way = [account.run for period in unfinished if (account := runs.find(period)) is not None and account.end is None]
     found = schedule.calendar.recent(since, now, MOST)
     owed = [occurrence for occurrence in found if occurrence.period.key not in claimed]
     for occurrence in owed:
-        verdict, reason = _verdict(schedule, occurrence, owed[-1], before, now)
+        verdict, reason = _verdict(schedule, occurrence, owed[-1], under_way, now)
         run = claim(schedule, occurrence, now, verdict, reason)
         if runs.claim(run):
             unfinished.append(run.period)
@@ -48,7 +48,7 @@ def claim(schedule: Schedule, occurrence: Occurrence, now: datetime, verdict: Ve
 
 
 def _verdict(
-    schedule: Schedule, occurrence: Occurrence, last: Occurrence, unfinished: tuple[str, ...], now: datetime
+    schedule: Schedule, occurrence: Occurrence, last: Occurrence, under_way: list[Run], now: datetime
 ) -> tuple[Verdict, str]:
     """What is to become of a period, and why if it is not run."""
     late = now - occurrence.due
@@ -60,7 +60,8 @@ def _verdict(
         if schedule.catch_up == "latest" and occurrence != last:
             return "missed", f"no scheduler ran until {_hours(late)} later; {last.period.key} is run in its place"
     elif schedule.overlap == "skip":
-        before = [period for period in unfinished if period < occurrence.period.key]
+        # what was claimed after it fell due is made up, by us or by another scheduler at this moment, and waits its turn
+        before = [run.period for run in under_way if run.claimed < occurrence.due]
         if before:
             return "skipped", f"the run of {before[-1]} still goes on"
     return "run", ""

@@ -138,6 +138,11 @@ class Receiver:
             time.sleep(WAIT)
         return self._due
 
+    def close(self) -> None:
+        """Give back what was not acknowledged."""
+        if self._connection is not None:
+            self._connection.release()
+
     def _take(self, message: Any) -> None:
         """Take a message of ours; anything else is dropped with a line of the log."""
         try:
@@ -168,6 +173,7 @@ def serve(schedules: Schedules, broker: str | None, workers: int) -> None:
         scheduler = Scheduler(schedules, BatchQueue(url), environment, workers)
         receiver = Receiver(schedules, url)
         beat = _Beat(schedules.path, url)
+        stack.callback(receiver.close)
         stack.callback(beat.end)
         stack.callback(scheduler.end)
         log.info("serving %d schedules of %s; runs are in %s", len(schedules.schedules), schedules.path, schedules.runs)
