@@ -1,6 +1,7 @@
 """Commands that look at an output."""
 
 import json
+import time
 from typing import Annotated
 
 import typer
