@@ -37,6 +37,7 @@ FOREIGN = (
         "`AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_PROFILE`, …",
         "S3, as boto3 reads them.",
     ),
+    ("`GOOGLE_APPLICATION_CREDENTIALS`, …", "Google Cloud Storage, as google-auth reads them."),
     ("`HF_TOKEN`, `HF_ENDPOINT`, `HF_HOME`", "The Hugging Face hub, for tokenizers and `hf://` sources."),
     ("`FLOWER_BASIC_AUTH`", "`user:password` for Flower's pages."),
     ("`CUDA_VISIBLE_DEVICES`", "Which GPUs `tokenmill-worker` may use; respected where it is set."),
