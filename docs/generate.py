@@ -37,6 +37,7 @@ FOREIGN = (
         "`AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_PROFILE`, …",
         "S3, as boto3 reads them.",
     ),
+    ("`GOOGLE_APPLICATION_CREDENTIALS`, …", "Google Cloud Storage, as google-auth reads them."),
     ("`HF_TOKEN`, `HF_ENDPOINT`, `HF_HOME`", "The Hugging Face hub, for tokenizers and `hf://` sources."),
     ("`FLOWER_BASIC_AUTH`", "`user:password` for Flower's pages."),
     ("`CUDA_VISIBLE_DEVICES`", "Which GPUs `tokenmill-worker` may use; respected where it is set."),
@@ -153,7 +154,7 @@ def jobfile_page() -> str:
     published = schema()
     outputs = published["$defs"]["Output"]["properties"]
     rows = [
-        (f"`{key}`", _kind(said), "yes" if key in outputs else "", said["description"])
+        (f"`{key}`", said["description"], _kind(said), "yes" if key in outputs else "")
         for key, said in published["properties"].items()
     ]
     return _page(
@@ -163,10 +164,10 @@ def jobfile_page() -> str:
             "`tokenmill run --job FILE`, and the same with `submit` and `plan`. What is given on the command line or in the "
             "environment has the last word. Paths start at the file's folder. `{period}` (`--period 2026-11-24`; also "
             "`{period:%Y/%m}`) and `{env.NAME}` are filled in. An unknown key is refused, with its line.",
-            "Several `[[output]]` tables make several outputs of one read; the third column says which keys may "
+            "Several `[[output]]` tables make several outputs of one read; the last column says which keys may "
             "differ among them.",
             "`#:schema job.schema.json` in the first line gives editors the list: `tokenmill schema > job.schema.json`.",
-            _table(("key", "is", "in `[[output]]`", "says"), rows),
+            _table(("key", "says", "is", "in `[[output]]`"), rows),
         ]
     )
 
@@ -190,8 +191,8 @@ def metric_table() -> str:
     endpoints: tuple[tuple[str, tuple[Metric, ...]], ...] = (("workers", metrics.METRICS), ("dispatcher", gauges.METRICS))
     for endpoint, made in endpoints:
         rows.append((f"**{endpoint}**", "", ""))
-        rows += [(f"`{metric.name}`", ", ".join(metric.labels), metric.says) for metric in made]
-    return _table(("metric", "labels", "says"), rows) + "\n"
+        rows += [(f"`{metric.name}`", metric.says, ", ".join(metric.labels)) for metric in made]
+    return _table(("metric", "says", "labels"), rows) + "\n"
 
 
 def errors_page() -> str:
@@ -279,16 +280,9 @@ def _options(parameters: list[Any]) -> str:
         names = [_written(one)] if one in _arguments([one]) else [*one.opts, *one.secondary_opts]
         variable = f"`{one.envvar}`" if one.envvar else ""
         default = "" if one.default is None or one.default is False else f"`{one.default}`"
-        rows.append(
-            (
-                ", ".join(f"`{name}`" for name in names),
-                _takes(one),
-                "required" if one.required else default,
-                variable,
-                _prose(one.help or ""),
-            )
-        )
-    return _table(("option", "takes", "default", "variable", "says"), rows)
+        given = "required" if one.required else default
+        rows.append((", ".join(f"`{name}`" for name in names), _prose(one.help or ""), _takes(one), given, variable))
+    return _table(("option", "says", "takes", "default", "variable"), rows)
 
 
 def _takes(parameter: Any) -> str:
