@@ -18,6 +18,7 @@ from producer.progress import Progress, Tally, observe, paced
 from producer.queue import BatchQueue, Sighting, queue_of
 from tokenmill.broker import JobKeys
 from tokenmill.errors import JobError, TokenmillError, TransientError
+from tokenmill.generations import Chain
 from tokenmill.job import Batch, DisabledEngine, ParkedBatch
 from tokenmill.ledger import Ledger
 from tokenmill.report import page, statistics
@@ -222,6 +223,8 @@ class Dispatcher:
         for place in self._job.beside:
             seal_beside(Ledger(place))
         self.ledger.seal(self._job, lambda totals: page(statistics(self.ledger, self._job, totals)))
+        if self._job.generation is not None:
+            Chain.around(self.ledger.output).write_index(self._job.generation)
         self._queue.clear(self._keys)
         self.outcome = Outcome.SEALED
 

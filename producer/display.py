@@ -108,6 +108,10 @@ class LiveProgress:
 def introduce(prepared: Prepared) -> None:
     """Say on stderr what is about to be done."""
     job = prepared.job
+    if prepared.generation is not None:
+        print(f"growing    {prepared.generation.says()}", file=sys.stderr)
+        if prepared.generation.changed:
+            print(f"note       {prepared.generation.warns()}", file=sys.stderr)
     size = f"{job.source_files:,} files, {job.source_bytes / 1e6:,.1f} MB, {job.batches:,} batches"
     print(f"job        {job.job_id}: {size}", file=sys.stderr)
     print(f"tokenizer  {job.tokenizer.name}: {job.tokenizer.vocab_size:,} ids, {job.spec.dtype}", file=sys.stderr)

@@ -8,26 +8,23 @@ refused.
 `[[output]]` tables ask for several outputs from one read of the corpus: each takes the file's options but for its own.
 """
 
-import difflib
-import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from producer.jobschema import ENDS, OF_AN_OUTPUT, output_model, whole_model
 from producer.options import request
+from producer.period import Period
 from producer.request import Request
+from producer.tomltable import TomlTable, parsed, text_of
 from tokenmill.errors import UsageError
 from tokenmill.settings import variable
 
 #: Keys whose text may hold placeholders.
-NAMES = frozenset({"sources", "sources_from", "include", "exclude", "tokenizer", "output", "name"})
+NAMES = frozenset({"sources", "sources_from", "include", "exclude", "tokenizer", "output", "generation", "name"})
 #: Keys that hold paths; a tokenizer is one if it begins with a dot.
 PATHS = frozenset({"sources", "sources_from", "output"})
 PLACEHOLDER = re.compile(r"\{(period|env\.\w+)(?::([^{}]*))?\}")
@@ -45,7 +42,7 @@ class JobFile:
     #: What each `[[output]]` says instead.
     outputs: tuple[dict[str, Any], ...]
 
-    def request(self, period: date | None = None, given: Mapping[str, Any] | None = None) -> Request:
+    def request(self, period: Period | None = None, given: Mapping[str, Any] | None = None) -> Request:
         """What the file asks for. Raises UsageError if it does not say enough.
 
         Args:
@@ -73,31 +70,9 @@ def read(path: str) -> JobFile:
     return JobTable(path, text).job(parsed(path, text))
 
 
-def text_of(path: str) -> str:
-    """A TOML file's text. Raises UsageError if there is none."""
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
-
-
-def parsed(path: str, text: str) -> dict[str, Any]:
-    """What stands in a TOML file. Raises UsageError, with the line, if it is none."""
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path} is no TOML: {error}.") from None
-
-
 @dataclass(frozen=True, slots=True)
-class JobTable:
+class JobTable(TomlTable):
     """Where a job is written: a file, or a table of one."""
-
-    path: str
-    text: str
-    #: The table's header, such as `[schedule.job]`, and how many of those stand before it; the whole file without.
-    header: str = ""
-    number: int = 0
 
     def job(self, found: Mapping[str, Any]) -> JobFile:
         """The job that stands here. Raises UsageError as `read` does."""
@@ -110,11 +85,11 @@ class JobTable:
         header = f"[{self.header.removesuffix(']')}.output]]".replace("[.", "[[") if self.header else "[[output]]"
         outputs = [
             self._checked(replace(self, header=header, number=number), output_model(), table)
-            for number, table in enumerate(tables)
+            for number, table in enumerate(tables, start=self.before(header))
         ]
         return JobFile(self, self._checked(self, whole_model(), above), tuple(outputs))
 
-    def filled(self, key: str, value: Any, period: date | None) -> Any:
+    def filled(self, key: str, value: Any, period: Period | None) -> Any:
         """A value with its placeholders filled in. Raises UsageError if there is nothing to fill them with."""
         if key not in NAMES or value is None:
             return value
@@ -125,11 +100,11 @@ class JobTable:
             what, form = match.groups()
             if what == "period":
                 if period is None:
-                    raise UsageError(f"{self._at(key)} names {{period}}, and none is given. Give --period, such as 2026-11-24.")
-                return period.strftime(form or "%Y-%m-%d")
+                    raise UsageError(f"{self.at(key)} names {{period}}, and none is given. Give --period, such as 2026-11-24.")
+                return period.written(form)
             of_environment = variable(what.removeprefix("env."))
             if of_environment is None:
-                raise UsageError(f"{self._at(key)} names {{{what}}}, and the environment has no such variable. Set it.")
+                raise UsageError(f"{self.at(key)} names {{{what}}}, and the environment has no such variable. Set it.")
             return of_environment
 
         return PLACEHOLDER.sub(found, value)
@@ -147,18 +122,12 @@ class JobTable:
                 settled[f"no_{key}"] = value is False
                 settled[key] = None if value is False else value
             elif key in PATHS:
-                settled[key] = [at._from_here(place) for place in value] if isinstance(value, list) else at._from_here(value)
+                settled[key] = [at.from_here(place) for place in value] if isinstance(value, list) else at.from_here(value)
             elif key == "tokenizer" and value.startswith("."):
-                settled[key] = at._from_here(value)
+                settled[key] = at.from_here(value)
             else:
                 settled[key] = value
         return settled
-
-    def _from_here(self, place: str) -> str:
-        """A relative path from the file's folder on; what is none, as it is."""
-        list_of, place = ("@", place[1:]) if place.startswith("@") else ("", place)
-        local = "://" not in place and not place.startswith(("~", "{env."))
-        return list_of + (os.path.normpath(Path(self.path).absolute().parent / place) if local else place)
 
     def _wrong(self, error: ValidationError, model: type[BaseModel]) -> UsageError:
         """The first thing that is wrong, with its line and a remedy."""
@@ -169,27 +138,9 @@ class JobTable:
         if first["type"] == "missing":
             return UsageError(f"{self.path}: an [[output]] names no output. Each needs a folder of its own.")
         if first["type"] != "extra_forbidden":
-            return UsageError(f"{self._at(key)} cannot be {first['input']!r}: {first['msg'].lower()}. {HELP}.")
+            return UsageError(f"{self.at(key)} cannot be {first['input']!r}: {first['msg'].lower()}. {HELP}.")
         if key in whole_model().model_fields and key not in OF_AN_OUTPUT:
-            return UsageError(f"{self._at(key)} is the same for all outputs of one read. Say it above the first [[output]].")
+            return UsageError(f"{self.at(key)} is the same for all outputs of one read. Say it above the first [[output]].")
         if key.startswith("no_") and key.removeprefix("no_") in ENDS:
-            return UsageError(f"{self._at(key)} is no key. Write {key.removeprefix('no_')} = false.")
-        near = difflib.get_close_matches(key, model.model_fields, 1)
-        return UsageError(f"{self._at(key)} is no option of a job. {f'Did you mean {near[0]}?' if near else f'{HELP}.'}")
-
-    def _at(self, key: str) -> str:
-        """File, line and name of a key."""
-        line = self._line(key)
-        return f"{self.path}, line {line}: {key}" if line else f"{self.path}: {key}"
-
-    def _line(self, key: str) -> int | None:
-        """Where a key stands, which TOML's parser tells nobody."""
-        inside, met = self.header == "", -1
-        for line, text in enumerate(self.text.splitlines(), start=1):
-            stripped = re.sub(r"\s", "", text.partition("#")[0])
-            if stripped.startswith("["):
-                met += stripped == self.header
-                inside = stripped == self.header and met == self.number
-            elif inside and re.match(rf"(['\"]?){re.escape(key)}\1=", stripped):
-                return line
-        return None
+            return UsageError(f"{self.at(key)} is no key. Write {key.removeprefix('no_')} = false.")
+        return self.unknown(key, model.model_fields, "option of a job", HELP)

@@ -74,7 +74,7 @@ class PrivateBroker:
 
         binary = str(get_binary_path())
         configuration = CONFIGURATION.format(folder=self._folder, password=self._password)
-        self._server = _start([binary, "-"], {}, stdin=subprocess.PIPE)
+        self._server = start_process([binary, "-"], {}, stdin=subprocess.PIPE)
         assert self._server.stdin is not None
         self._server.stdin.write(configuration.encode())
         self._server.stdin.close()
@@ -93,7 +93,7 @@ class PrivateBroker:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._server is not None:
-            _end(self._server, signal.SIGTERM)
+            end_process(self._server, signal.SIGTERM)
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -114,7 +114,7 @@ class LocalWorkers:
         arguments = [sys.executable, "-P", "-m", "workers.launch", *self._kinds]
         arguments += ["--name", f"run{os.getpid()}", "--log-level", "WARNING", "--warm", self._output]
         environment = child_environment(broker=self._broker)
-        self._process = _start(arguments, environment, stdout=self._log, stderr=self._log)
+        self._process = start_process(arguments, environment, stdout=self._log, stderr=self._log)
         return self
 
     def check(self) -> None:
@@ -126,7 +126,7 @@ class LocalWorkers:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         # What is committed is in the ledger, the rest will be done again: no reason to let anybody wait for it.
         if self._process is not None:
-            _end(self._process, signal.SIGKILL)  # the kernel ends its children
+            end_process(self._process, signal.SIGKILL)  # the kernel ends its children
         Path(self._log.name).unlink(missing_ok=True)
 
 
@@ -167,13 +167,13 @@ def run_here(
         return follow(Dispatcher(prepared.ledger, BatchQueue(url)), look, note, patience=patience)
 
 
-def _start(arguments: list[str], environment: dict[str, str], **streams: Any) -> subprocess.Popen[bytes]:
+def start_process(arguments: list[str], environment: dict[str, str], **streams: Any) -> subprocess.Popen[bytes]:
     """Start a child in a session of its own, so that Ctrl-C reaches this process alone."""
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **streams}
     return subprocess.Popen(arguments, env=environment, start_new_session=True, preexec_fn=die_with_parent, **streams)
 
 
-def _end(process: subprocess.Popen[bytes], number: int) -> None:
+def end_process(process: subprocess.Popen[bytes], number: int) -> None:
     """Signal a child and wait; one that does not end in time is killed with all of its own."""
     process.send_signal(number)
     try:

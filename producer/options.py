@@ -3,12 +3,12 @@
 import functools
 import inspect
 from collections.abc import Callable
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import typer
 
 from producer import bytesize
+from producer.period import Period
 from producer.request import Request
 from tokenmill.choices import DtypeChoice, FormatName, PackMethod
 from tokenmill.errors import UsageError
@@ -37,6 +37,14 @@ def request(
         ),
     ],
     output: Annotated[str, _option("--output", panel=WORK, help="Folder for shards, entries and manifest.")],
+    generation: Annotated[
+        str | None,
+        _option(
+            "--generation",
+            panel=WORK,
+            help="The corpus grows: take what is new or changed since the generations in --output, into a folder of this name there.",
+        ),
+    ] = None,
     sources_from: Annotated[
         list[str] | None,
         _option("--sources-from", panel=FILES, help="A file that names sources, one a line; the same as @FILE. Repeatable."),
@@ -247,6 +255,7 @@ def request(
         sample_seed=sample_seed,
         tokenizer=tokenizer,
         output=output,
+        generation=generation,
         name=name,
         eos_token=_end("eos", eos_token, no_eos_token),
         bos_token=_end("bos", bos_token, no_bos_token),
@@ -303,12 +312,12 @@ Job = Annotated[
         rich_help_panel=FILES,
     ),
 ]
-Period = Annotated[
-    datetime | None,
+ForPeriod = Annotated[
+    Period | None,
     typer.Option(
         "--period",
         metavar="DATE",
-        formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M"],
+        parser=Period.parsed,
         help="What {period} in a job file stands for.",
         rich_help_panel=FILES,
     ),
@@ -328,7 +337,7 @@ def takes_request(command: Callable[..., Any]) -> Callable[..., Any]:
 
     written = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=None)
-        for name, kind in (("period", Period), ("job", Job))
+        for name, kind in (("period", ForPeriod), ("job", Job))
     ]
     parameters = [*asked.values(), *written, *own]
     wrapped.__signature__ = inspect.Signature([p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters])  # type: ignore[attr-defined]

@@ -79,6 +79,8 @@ class Job(Record):
     beside: tuple[str, ...] = ()
     #: The output that this one is made beside; None for one that stands by itself or has others beside it.
     made_with: str | None = None
+    #: Its number among the generations of a growing corpus, see `tokenmill.generations`; None for a job by itself.
+    generation: int | None = None
     #: One document in this many is encoded again with the reference while the job runs; 0 for none.
     check_every: int = Field(default=1000, ge=0)
     #: Versions of the packages that matter.

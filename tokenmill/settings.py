@@ -117,3 +117,8 @@ def child_environment(*, broker: str, gpus: str | None = None, metrics: str | No
     visible = {} if gpus is None else {GPUS: gpus}
     counted = {} if metrics is None else {METRICS_FOLDER: metrics}
     return {**os.environ, **kept, **single, **visible, **counted, "TOKENMILL_BROKER": broker}
+
+
+def without_broker() -> dict[str, str]:
+    """The environment of a process that is to start a private broker."""
+    return {name: value for name, value in os.environ.items() if name != "TOKENMILL_BROKER"}

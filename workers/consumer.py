@@ -39,7 +39,7 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]  # celery ships no types
                 handle(message)
             else:
                 log.error("a message is dropped: %s", why)
-                message.reject_log_error(log, self.connection_errors)  # type: ignore[no-untyped-call]
+                message.reject_log_error(log, self.connection_errors)
 
         return handle_or_drop
 
@@ -58,7 +58,7 @@ def fault_of(message: Message) -> str | None:
     if strange:
         return f"our producers do not set {', '.join(strange)} so."
     try:
-        body = message.decode()  # type: ignore[no-untyped-call]
+        body = message.decode()
     except Exception as error:  # whatever a stranger's bytes make a decoder do
         return f"its body cannot be read: {type(error).__name__}."
     match body:

@@ -6,10 +6,10 @@ in the order in which their files are imported here.
 
 import sys
 
-from producer.cli import jobs, outputs, texts, machine  # isort: skip
+from producer.cli import jobs, outputs, schedules, texts, machine  # isort: skip
 from producer.cli.command import app
 
-__all__ = ["app", "jobs", "machine", "main", "outputs", "texts"]
+__all__ = ["app", "jobs", "machine", "main", "outputs", "schedules", "texts"]
 
 
 def main() -> None:

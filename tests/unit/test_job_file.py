@@ -11,6 +11,7 @@ import pytest
 from producer import jobfile
 from producer.jobschema import schema
 from producer.options import request
+from producer.period import Period
 from tokenmill.errors import UsageError
 
 WHOLE = {"sources": ["a.jsonl"], "tokenizer": "gpt2", "output": "out"}
@@ -37,7 +38,7 @@ def test_a_file_says_what_the_options_say(file: Path, monkeypatch: pytest.Monkey
     """)
     at = file.parent
     sources = [f"{at}/a.jsonl", "s3://bucket/b", f"@{at}/list.txt", "/corpora/web/2026/03/*.jsonl"]
-    assert jobfile.read(str(file)).request(datetime(2026, 3, 1)) == request(
+    assert jobfile.read(str(file)).request(Period(datetime(2026, 3, 1))) == request(
         sources=sources,
         tokenizer="Qwen/Qwen3-0.6B",
         output=f"{at.parent}/tokens/2026-03-01",
@@ -106,4 +107,4 @@ def test_a_file_that_the_schema_takes_is_read(file: Path) -> None:
     text = next(block for block in Path("README.md").read_text().split("```") if block.startswith("toml\n"))
     jsonschema.Draft202012Validator(schema()).validate(tomllib.loads(text.removeprefix("toml\n")))
     file.write_text(text.removeprefix("toml\n"))
-    assert len(jobfile.read(str(file)).request(datetime(2026, 1, 1)).beside) == 1
+    assert len(jobfile.read(str(file)).request(Period(datetime(2026, 1, 1))).beside) == 1

@@ -1,0 +1,1 @@
+"""Schedules: jobs that run by the calendar, each period once, whoever runs the scheduler and however often it dies."""

