@@ -3,7 +3,7 @@
     python docs/screenshots.py [--folder docs/pictures]
 
 Comes in: nothing; the corpus is that of `tokenmill demo`, with a few damaged records. Goes out: `report-light.png`,
-`report-dark.png`, `flower.png`, `status.svg`, `top.svg`. Always holds: what is shown is what the programs show, in headless
+`report-dark.png`, `flower.png`, `status.svg`. Always holds: what is shown is what the programs show, in headless
 Chromium and in a terminal of 80 columns (tmux); both have to be installed. Takes about two minutes.
 """
 
@@ -144,19 +144,15 @@ def pictures(folder: Path) -> None:
         stage.run(BIN / "tokenmill", "submit", "corpus", *job, "--batch-bytes", 5_800_000, "--output", "tokens")
         stage.start(BIN / "tokenmill", "dispatch")
         status = stage.terminal("status", f"{BIN}/tokenmill status tokens --watch")
-        top = stage.terminal("top", f"{BIN}/tokenmill top --watch")
         entries = scratch / "tokens/entries"
         wait_until(lambda: entries.is_dir() and len(list(entries.glob("*.json"))) >= 3, "some batches")
         wait_until(lambda: " left" in status() and in_the_middle(status()), "batches half done")
         drawn(status(), folder / "status.svg", "tokenmill status tokens --watch")
-        drawn(top(), folder / "top.svg", "tokenmill top --watch")
         photographed(f"http://127.0.0.1:{port}/tasks", folder / "flower.png", (1640, 640))
         wait_until((scratch / "tokens/manifest.json").exists, "the seal")
         for name, dark in (("light", False), ("dark", True)):
             page = (scratch / "tokens/report.html").as_uri()
             photographed(page, folder / f"report-{name}.png", (960, 1500), dark=dark)
-        if kept := os.environ.get("KEEP"):
-            shutil.copytree(scratch, kept, dirs_exist_ok=True, ignore=shutil.ignore_patterns("status", "top"))
 
 
 def main() -> None:
