@@ -7,6 +7,7 @@ says what is done and Redis only what is under way. The queue stays shallow, so 
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 
@@ -224,7 +225,8 @@ class Dispatcher:
             seal_beside(Ledger(place))
         self.ledger.seal(self._job, lambda totals: page(statistics(self.ledger, self._job, totals)))
         if self._job.generation is not None:
-            Chain.around(self.ledger.output).write_index(self._job.generation)
+            with suppress(TransientError):  # it is sealed: the next generation writes the index, and readers need none
+                Chain.around(self.ledger.output).write_index(self._job.generation)
         self._queue.clear(self._keys)
         self.outcome = Outcome.SEALED
 

@@ -28,7 +28,7 @@ from tokenmill import __version__, documents, tokenizers
 from tokenmill import plan as plan_file
 from tokenmill.engines import choose
 from tokenmill.errors import BatchError, UsageError
-from tokenmill.generations import Generation
+from tokenmill.generations import Chain, Generation
 from tokenmill.job import Batch, Device, EngineChoice, Job
 from tokenmill.ledger import Ledger
 from tokenmill.record import FileDigest
@@ -156,6 +156,8 @@ def _prepare(request: Request, company: Company, spec: JobSpec, files: tokenizer
     """One output of a request, as drafted."""
     ledger = Ledger(request.output)
     Settings.from_environment().roots.admit(ledger.output)
+    if ledger.is_strange() and request.generation is None and Chain(ledger.output).last() is not None:
+        raise UsageError(f"{ledger.output} holds generations of a growing corpus. Give --generation NAME, or another --output.")
     if ledger.is_strange():
         raise UsageError(f"{ledger.output} is not empty and holds no tokenmill job. Choose another --output.")
     make = _taken_up if ledger.has_job() else _new

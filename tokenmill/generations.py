@@ -14,26 +14,19 @@ passed over; nothing that was sealed is written again.
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 from tokenmill import storage
-from tokenmill.errors import JobError, UsageError
+from tokenmill.errors import JobError, TokenmillError, UsageError
 from tokenmill.ledger import Ledger
 from tokenmill.manifest import Manifest
 from tokenmill.record import VERSION, OutputFile, PlainName, Record
 from tokenmill.spec import JobSpec
+from tokenmill.union import Held, union
 
 FOLDER = "generations"
 #: What a generation keeps when its shards go.
 RETIRED = "retired.json"
-#: Totals that add up.
-SUMMED = (
-    *("tokens", "documents", "rejected", "documents_with_special_tokens", "input_bytes", "text_bytes", "documents_truncated"),
-    *("documents_split", "pieces", "tokens_dropped", "tokens_added", "sequences", "tokens_padding"),
-)
-#: What manifests that are read as one have in common.
-ALIKE = ("format", "dtype", "bos_id", "eos_id", "pack", "pad_id", "partition_by")
 
 
 class Sealed(Record):
@@ -85,15 +78,6 @@ class Retired(Record):
     version: Literal[1] = VERSION
     #: Unix time.
     at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A sealed generation, open."""
-
-    sealed: Sealed
-    output: str
-    manifest: Manifest
 
 
 class Chain:
@@ -174,7 +158,26 @@ class Chain:
             if found is None or hashlib.sha256(found).hexdigest() != sealed.manifest:
                 what = "is missing" if found is None else "is not what later generations say"
                 raise JobError(f"{url} {what}. Run: tokenmill verify {self.output}")
-            yield Held(sealed, ledger.output, Manifest.from_json(found, url))
+            yield Held(sealed.number, sealed.name, sealed.manifest, ledger.output, Manifest.from_json(found, url))
+
+    def findings(self) -> Iterator[str]:
+        """What is wrong with the chain itself: records that name other manifests or files than those that stand here."""
+        last = self.last()
+        before: tuple[Sealed, ...] = ()
+        for sealed in self.sealed(last):
+            try:
+                record, digest = self.record(sealed.number), storage.find(self.ledger(sealed.name).url("manifest.json"))
+            except TokenmillError as error:
+                yield str(error)
+                continue
+            if digest is None or hashlib.sha256(digest).hexdigest() != sealed.manifest:
+                yield f"{sealed.name}/manifest.json is missing or not what the chain says"
+            if (record.name, record.previous) != (sealed.name, before):
+                yield f"{FOLDER}/{sealed.number:06d}.json does not name the generations before it"
+            files = storage.find(storage.join(self.output, record.files.path))
+            if files is None or hashlib.sha256(files).hexdigest() != record.files.sha256:
+                yield f"{record.files.path} is missing or not what the chain says"
+            before = (*before, sealed)
 
     # -- what may go ---------------------------------------------------------------------------------------------------
 
@@ -207,7 +210,7 @@ class Chain:
         url = self.url(number, ".index.json")
         if storage.exists(url):
             return
-        held = [one for one in self.held() if one.sealed.number <= number]
+        held = [one for one in self.held() if one.number <= number]
         if held:
             storage.claim(url, union(held).to_json())
 
@@ -221,46 +224,3 @@ def sealed_as(generation: Generation, manifest: Manifest, content: bytes) -> Sea
         documents=manifest.documents,
         tokens=manifest.tokens,
     )
-
-
-def union(held: list[Held]) -> Manifest:
-    """The manifests of generations as one, whose files lie below the folders of each.
-
-    Raises JobError if they cannot be read as one.
-    """
-    first, last = held[0], held[-1]
-    for one in held:
-        differing = [name for name in ALIKE if getattr(one.manifest, name) != getattr(first.manifest, name)]
-        if one.manifest.tokenizer.sha256 != first.manifest.tokenizer.sha256:
-            differing.append("tokenizer")
-        if differing:
-            raise JobError(f"{one.output} and {first.output} are not of one kind: {', '.join(differing)}. Open one of them.")
-    shards = [
-        shard.model_copy(update={"files": tuple(_below(one, file) for file in shard.files)})
-        for one in held
-        for shard in one.manifest.shards
-    ]
-    reasons = sorted({reason for one in held for reason in one.manifest.rejected_by_reason})
-    longest = max(len(one.manifest.document_lengths) for one in held)
-    lengths = [0] * longest
-    for one in held:
-        for place, count in enumerate(one.manifest.document_lengths):
-            lengths[place] += count
-    return last.manifest.model_copy(
-        update={
-            "job_id": hashlib.sha256("".join(one.sealed.manifest for one in held).encode()).hexdigest()[:16],
-            **{name: sum(getattr(one.manifest, name) for one in held) for name in SUMMED},
-            "rejected_by_reason": {
-                reason: sum(one.manifest.rejected_by_reason.get(reason, 0) for one in held) for reason in reasons
-            },
-            "document_lengths": tuple(lengths),
-            "corpus_bytes": None if first.manifest.sample is None else sum(one.manifest.corpus_bytes or 0 for one in held),
-            "parts": (),
-            "folder_files": tuple(_below(one, file) for one in held for file in one.manifest.folder_files),
-            "shards": tuple(shard.model_copy(update={"index": index}) for index, shard in enumerate(shards)),
-        }
-    )
-
-
-def _below(held: Held, file: OutputFile) -> OutputFile:
-    return file.model_copy(update={"path": f"{held.sealed.name}/{file.path}"})

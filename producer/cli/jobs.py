@@ -81,6 +81,8 @@ def plan(
 
     with display.err.status("planning"):
         spec, files, corpus = draft(request) if request.generation is None else incremental.look(request)
+        if corpus.grows and not corpus.files:
+            raise UsageError("nothing is new or changed since the generations before: this one would hold no document.")
         job = forecast.forecast(spec, corpus)
     found = forecast_page.figures(spec, corpus, job, files.ref.sha256)
     if estimate:

@@ -20,12 +20,16 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Stay and show every change, until the job has ended.")] = False,
     as_json: Json = False,
 ) -> None:
-    """How far a job is, from anywhere that sees its output."""
-    from producer import status_page
+    """How far a job is, from anywhere that sees its output; or which generations there are."""
+    from producer import generations_page, status_page
+    from tokenmill.generations import Chain
     from tokenmill.ledger import Ledger
     from tokenmill.settings import Settings
 
     ledger = Ledger(output)
+    if not watch and not ledger.has_job() and Chain(output).last() is not None:
+        generations_page.show(Chain(output), as_json=as_json)
+        return
     looks = status_page.Look(ledger, Settings.from_environment().broker)
     if not watch:
         status_page.once(looks.now(), ledger.output, as_json=as_json)
@@ -155,6 +159,8 @@ def verify(
             typer.echo(finding)
     else:
         again = f"{verdict.compared:,} documents encoded again, same ids"
+        if verdict.outlived:
+            again += f"; {verdict.outlived:,} batches have outlived their sources, which were not read again"
         display.out.print(f"[bold green]verified[/] {verdict.files:,} files; {again}")
     if verdict.findings:
         raise typer.Exit(Exit.FAILED)
@@ -178,6 +184,23 @@ def convert(
     with display.err.status("converting") as shown:
         totals = converted(output, to, name, dtype, lambda done, shards: shown.update(f"converting {done:,}/{shards:,} shards"))
     display.sealed(totals, target.job().batches, target.output, None)
+
+
+@app.command()
+def retire(
+    output: Output,
+    keep: Annotated[int, typer.Option("--keep", help="The newest so many generations stay.", min=1, show_default=False)],
+) -> None:
+    """Remove the shards of older generations; which files they hold stays known, so none of these is taken again."""
+    from tokenmill.generations import Chain
+    from tokenmill.settings import Settings
+
+    chain = Chain(output)
+    Settings.from_environment().roots.admit(chain.output)
+    if chain.last() is None:
+        raise UsageError(f"{chain.output} holds no generations. Give the --output of jobs that have a --generation.")
+    gone = chain.retire(keep, time.time())
+    typer.echo(f"tokenmill: {len(gone):,} generations have no shards any more, the newest {keep:,} stay.", err=True)
 
 
 @app.command()

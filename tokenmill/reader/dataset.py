@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tokenmill import storage
 from tokenmill.errors import JobError, UsageError
-from tokenmill.generations import Chain, union
+from tokenmill.generations import RETIRED, Chain
 from tokenmill.manifest import Manifest
 from tokenmill.reader import identity
 from tokenmill.reader.cache import ShardCache
@@ -25,6 +25,7 @@ from tokenmill.reader.shard import OpenShard
 from tokenmill.reader.windows import Documents, PieceWindows, Windows
 from tokenmill.record import FileDigest
 from tokenmill.shards import ShardReader
+from tokenmill.union import union
 
 if TYPE_CHECKING:
     import tokenizers
@@ -71,8 +72,10 @@ class TokenDataset:
             raise JobError(f"{output} is not sealed (no manifest.json). Run the same `tokenmill run` again to finish it.")
         #: Which shard is the first of each output.
         self._firsts = [0, *accumulate(len(manifest.shards) for manifest in self._manifests)]
-        if parts := self._manifests[-1].parts:
-            some = storage.join(self.outputs[-1], parts[0].path)
+        some = next(
+            (f"{url}/{one.parts[0].path}" for url, one in zip(self.outputs, self._manifests, strict=True) if one.parts), None
+        )
+        if some is not None:
             raise UsageError(f"{output} is split by {self.manifest.partition_by}. Open a part, such as {some}, or a Mixture.")
         if tokenizer is not None:
             identity.check(tokenizer, self.manifest.tokenizer, self.tokenizer, self.output)
@@ -99,6 +102,8 @@ class TokenDataset:
             yield from shard.files
 
     def _check_file(self, url: str, size: int | None, file: FileDigest, hashes: bool) -> None:
+        if size is None and storage.exists(storage.join(self.output, RETIRED)):
+            raise JobError(f"{self.output} is a generation that was retired: its shards are gone. Open those that are left.")
         if size is None:
             wrong = "is missing"
         elif size != file.bytes:
