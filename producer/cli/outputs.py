@@ -1,6 +1,7 @@
 """Commands that look at an output."""
 
 import json
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
