@@ -41,7 +41,7 @@ def bar(progress: Progress) -> RenderableType:
     line.add_column(ratio=1)
     line.add_column(justify="right", no_wrap=True)
     line.add_row(
-        ProgressBar(total=1.0, completed=min(share, 1.0)),
+        ProgressBar(total=1.0, completed=min(share, 1.0), complete_style="cyan", finished_style="green"),
         f"{share:.0%}  {progress.committed:,}/{job.batches:,} batches",
     )
     return line
@@ -214,4 +214,6 @@ def time_left(left: TimeLeft) -> str:
     grain = 5 if unit == "s" and left.most > 20 else 1
     least = int(left.least / one / grain) * grain
     most = math.ceil(left.most / one / grain) * grain
+    if least == 0 < most:
+        return f"at most {most} {unit}"
     return f"about {most} {unit}" if least == most else f"{least}–{most} {unit}"

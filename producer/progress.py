@@ -177,7 +177,8 @@ def observe(tally: Tally, sightings: dict[int, Sighting], pace: Pace) -> Progres
         stopped=stopped.reason if stopped else None,
         committed=tally.committed,
         counts=tally.counts,
-        under_way=sightings,
+        # they were looked at before the ledger: what has been committed in between shall not count twice
+        under_way={index: sighting for index, sighting in sightings.items() if index not in tally},
         parked=tuple(ledger.parked()),
         disabled=tuple(ledger.disabled_engines().values()),
     )

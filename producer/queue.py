@@ -28,6 +28,7 @@ from tokenmill.broker import (
     BatchMessage,
     JobKeys,
     client_url,
+    shown_report,
     without_password,
 )
 from tokenmill.errors import TransientError
@@ -78,7 +79,6 @@ class BatchQueue:
             broker_transport_options=TRANSPORT_OPTIONS,
             task_serializer="json",
             task_ignore_result=True,
-            task_send_sent_event=True,
             broker_connection_retry_on_startup=False,
         )
         # redis-py would try for seconds by itself; whoever asks here can wait and say so
@@ -99,6 +99,9 @@ class BatchQueue:
     def send(self, job: Job, output: str, batch: Batch) -> None:
         """Send one batch; its sighting is written first, so that a quick worker's end is not overwritten.
 
+        So is Flower's event: Celery's own, which follows the message, names the task and not the batch, also over what a worker
+        has said by then.
+
         Raises TransientError or redis.RedisError when the broker is away.
         """
         message, queue = BatchMessage(job_id=job.job_id, output=output, batch=batch.index), queue_of(job)
@@ -107,14 +110,18 @@ class BatchQueue:
             pipe.hset(key, str(batch.index), json.dumps({"state": "sent", "queue": queue}))
             pipe.expire(key, KEY_SECONDS)
             pipe.execute()
+        name = f"{TASK}[{job.name}/{batch.index:06d}]"
+        size = f"{batch.bytes / 1e6:.1f} MB" + (f" in {len(batch.spans)} spans" if len(batch.spans) > 1 else "")
         try:
+            with self._celery.events.default_dispatcher() as events:
+                events.send("task-sent", uuid=message.task_id, name=name, args=size, kwargs=shown_report(output), queue=queue)
             self._celery.send_task(
                 TASK,
                 args=message.arguments(),
                 task_id=message.task_id,
                 queue=queue,
-                shadow=f"{TASK}[{job.name}/{batch.index:06d}]",
-                argsrepr=f"{batch.bytes / 1e6:.1f} MB" + (f" in {len(batch.spans)} spans" if len(batch.spans) > 1 else ""),
+                shadow=name,
+                argsrepr=size,
                 reply_to="-",  # nobody waits for a result; the default names a queue in 36 bytes
                 retry=False,
             )

@@ -103,6 +103,11 @@ class JobKeys:
         return f"{PREFIX}lease:{self.name}:{batch}"
 
 
+def shown_report(output: str) -> str:
+    """Where a job's report lies, as Flower shows it on the page of each of its batches."""
+    return f"report: {output.rstrip('/')}/report.html"
+
+
 #: Seconds that the bookkeeping of a job outlives its last change in Redis.
 KEY_SECONDS = 7 * 24 * 3600
 

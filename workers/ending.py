@@ -48,5 +48,6 @@ class Ending:
         why = self.why
         if self.entry is not None:
             counts = self.entry.counts
-            why = f"{counts.documents:,} documents · {counts.tokens:,} tokens · {counts.rejected_total:,} rejected"
+            why = f"{counts.documents:,} documents · {counts.tokens:,} tokens"
+            why += f" · {counts.rejected_total:,} rejected" if counts.rejected else ""
         return self.outcome.replace("_", " ") + (f": {why}" if why else "")

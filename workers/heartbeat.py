@@ -21,7 +21,7 @@ from typing import Self
 import redis
 from celery import Task
 
-from tokenmill.broker import KEY_SECONDS, PREFIX, JobKeys
+from tokenmill.broker import KEY_SECONDS, PREFIX, TASK, JobKeys, shown_report
 from tokenmill.errors import TokenmillError
 from tokenmill.ledger import Ledger
 from tokenmill.meter import Meter
@@ -55,6 +55,12 @@ class Heartbeat:
         # taken here, in the task's own thread: Celery's current request is local to a thread
         self._task_id, self._hostname = task.request.id, task.request.hostname
         self._delivery_tag = (task.request.properties or {}).get("delivery_tag")
+        #: What Flower shows of the task. It is said with each beat: of what Celery says of it once, Flower may keep the half.
+        self._shown = {
+            "name": task.request.get("shadow") or TASK,
+            "args": task.request.get("argsrepr") or "",
+            "kwargs": shown_report(ledger.output),
+        }
         job_id, output, batch = task.request.args
         self._key, self._batch = JobKeys(job_id, output).sightings, str(batch)
         self._began = self._moved = time.monotonic()
@@ -123,7 +129,7 @@ class Heartbeat:
             try:
                 self._beat()
                 with self._app.events.default_dispatcher(hostname=self._hostname) as events:
-                    events.send("task-progress", uuid=self._task_id, result=self._progress())
+                    events.send("task-progress", uuid=self._task_id, result=self._progress(), **self._shown)
             except (redis.RedisError, OSError):
                 pass
             if self._stop.wait(PERIOD):
@@ -168,4 +174,6 @@ class Heartbeat:
         share = f"{100 * meter.input_bytes / self._input_bytes:.0f}%"
         if self.waiting_for:
             return f"{share} waiting: {self.waiting_for}"
+        if not meter.documents:
+            return "begun"
         return f"{share} · {meter.documents:,} documents · {meter.tokens:,} tokens · {meter.tokens / seconds / 1e6:.2f} M/s"

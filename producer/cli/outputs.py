@@ -2,13 +2,17 @@
 
 import json
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from producer.cli.command import Exit, Json, Output, app
 from tokenmill.choices import DtypeChoice, FormatName
 from tokenmill.errors import UsageError
+
+if TYPE_CHECKING:
+    from tokenmill.ledger import Ledger
+    from tokenmill.manifest import Totals
 
 
 @app.command()
@@ -91,6 +95,48 @@ def _opened(place: str) -> None:
         raise UsageError(f"{place} is in no folder of this machine; give one to --open with --output FILE.")
     if not webbrowser.open(Path(place).as_uri()):
         typer.echo(f"tokenmill: there is no browser here; the page is {place}", err=True)
+
+
+@app.command()
+def diff(
+    old: Annotated[str, typer.Argument(help="A sealed output, of last night.", show_default=False)],
+    new: Annotated[str, typer.Argument(help="A sealed output, of this night.", show_default=False)],
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=NUMBER, repeatable: how far a figure may move either way before it is an alarm; relative (tokens=0.5), "
+            "of shares the difference (new_values=0.05).",
+            envvar="TOKENMILL_LIMIT",
+        ),
+    ] = None,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")] = False,
+    as_json: Json = False,
+) -> None:
+    """What has changed from one sealed output to the next; exit status 1 if a limit is crossed."""
+    from producer import difference_page
+    from tokenmill.ledger import Ledger
+    from tokenmill.report import changes, difference, limits
+
+    if as_markdown and as_json:
+        raise UsageError("--markdown and --json exclude each other. Give one of them.")
+    limited, (then, now) = limits(limit or ()), (Ledger(old), Ledger(new))
+    found = difference(_sealed(then), _sealed(now), limited, names=(then.output, now.output))
+    if as_json:
+        typer.echo(json.dumps(found.summary(), indent=2, ensure_ascii=False))
+    elif as_markdown:
+        typer.echo(changes(found), nl=False)
+    else:
+        difference_page.show(found)
+    if found.alarms:
+        raise typer.Exit(Exit.FAILED)
+
+
+def _sealed(ledger: "Ledger") -> "Totals":
+    """The totals of an output. Raises UsageError if it is not sealed."""
+    totals = ledger.totals()
+    if totals is None:
+        raise UsageError(f"{ledger.output} is not sealed (no manifest.json). Only what is sealed can be compared.")
+    return totals
 
 
 @app.command()

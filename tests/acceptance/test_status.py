@@ -87,7 +87,7 @@ def test_a_job_is_watched_to_its_seal(
     wait_until(lambda: "alpha@" in seen.shows() and "running" in seen.shows(), "the worker's row")
     if len(committed(output)) < 3:
         assert "too early to tell" in seen.shows()
-    wait_until(lambda: re.search(r"\d–\d+ s left|about \d+ s left", seen.shows()), "a range of time left")
+    wait_until(lambda: re.search(r"(\d–|about |at most )\d+ s left", seen.shows()), "a range of time left")
     assert max(map(len, seen.shows().splitlines())) <= 80
     assert "\x1b[" in seen.colours()
     assert not re.search(r"\x1b\[[\d;]*\b(3[0-8]|9[0-7])[;m]", plain.colours())

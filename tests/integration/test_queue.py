@@ -140,6 +140,18 @@ def test_a_batch_whose_worker_fell_silent_is_sent_again(
     assert sent(client)[0] == 5
 
 
+def test_a_batch_that_is_committed_counts_once(broker: str, client: redis.Redis, ledger: Ledger) -> None:
+    """Its sighting stays for a moment after its entry has come."""
+    Dispatcher(ledger, BatchQueue(broker)).tick()
+    said = {"state": "running", "worker": "w", "documents": 1, "input_bytes": 1}
+    client.hset(keys_of(ledger).sightings, "5", json.dumps(said))
+    running = look(Tally(ledger), broker, Pace())
+    assert (set(running.running), running.documents) == ({5}, 1)
+    ledger.commit(entry(5))
+    committed = look(Tally(ledger), broker, Pace())
+    assert (committed.running, committed.documents) == ({}, entry(5).counts.documents)
+
+
 def test_a_job_that_is_given_another_device_moves_at_once(
     broker: str, client: redis.Redis, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:

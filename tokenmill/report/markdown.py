@@ -1,12 +1,13 @@
-"""A job in Markdown, short enough for a pull request.
+"""A job, or what has changed since the last one, in Markdown, short enough for a pull request.
 
-Comes in: `Statistics`. Goes out: text of GitHub's kind. Always holds: what others have named stands in it as text: no markup,
-no link, no mention comes of it.
+Comes in: `Statistics`, or a `Difference`. Goes out: text of GitHub's kind. Always holds: what others have named stands in it as
+text: no markup, no link, no mention comes of it.
 """
 
 from collections.abc import Iterable, Sequence
 
 from tokenmill.report import words
+from tokenmill.report.difference import Change, Difference
 from tokenmill.report.statistics import Statistics
 
 #: Rows of a table.
@@ -38,6 +39,33 @@ def markdown(found: Statistics) -> str:
     kept = ("tokenizer", "engine", "live check", "length", "packed", "learned from", "order", "shards", "of the same read")
     parts.append(table(("", ""), [(label, text(identity[label])) for label in kept if label in identity]))
     return "\n\n".join(parts) + "\n"
+
+
+def changes(found: Difference) -> str:
+    """What has changed from one output to the next."""
+    alarms = len(found.alarms)
+    state = f"{alarms:,} alarm{'s' if alarms > 1 else ''}" if alarms else "no alarm"
+    parts = [f"### {text(found.old)} → {text(found.new)}: {state}"]
+    parts += ["\n".join(f"- **alarm** {text(alarm)}" for alarm in found.alarms)] if alarms else []
+    parts.append(_compared("", found.figures))
+    if found.rejected:
+        parts.append(_compared("rejected because", found.rejected))
+    if found.values:
+        parts.append(_compared(f"tokens by {found.partition_by}", found.values[:ROWS]))
+        parts += [f"… and {len(found.values) - ROWS} more."] if len(found.values) > ROWS else []
+    if found.settings:
+        rows = [(text(name), text(then), text(now)) for name, (then, now) in found.settings.items()]
+        parts.append(table(("asked for otherwise", "old", "new"), rows))
+    return "\n\n".join(parts) + "\n"
+
+
+def _compared(head: str, rows: Iterable[Change]) -> str:
+    return table((text(head) or " ", "old", "new", "moved"), [(text(row.label), *_cells(row)) for row in rows])
+
+
+def _cells(row: Change) -> tuple[str, str, str]:
+    moved = f"**{row.says()}**" if row.is_alarming else row.says()
+    return words.figure(row.old, row.is_share), words.figure(row.new, row.is_share), moved
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

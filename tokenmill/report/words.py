@@ -36,6 +36,15 @@ def plain(number: float) -> str:
     return f"{number:.1f}" if number >= 10 else f"{number:.2f}" if number >= 0.1 else f"{number:.4f}"
 
 
+def figure(number: float | None, is_share: bool = False) -> str:
+    """A count in full, anything else with the figures that count; a dash for what is not known."""
+    if number is None:
+        return "–"
+    if is_share:
+        return f"{number:.2%}"
+    return f"{number:,.0f}" if number == int(number) or abs(number) >= 1000 else f"{number:.4g}"
+
+
 def tiles(found: Statistics) -> dict[str, tuple[str, str]]:
     """The figures that come first: label -> figure, and what it is in full."""
     totals = found.totals
