@@ -132,7 +132,8 @@ class Receiver:
         self._due = []
         try:
             if self._connection is None:
-                self._connection = self._app.connection_for_read()
+                # kombu would wait for the broker itself, and nobody would look after the runs meanwhile
+                self._connection = self._app.connection_for_read(transport_options={"max_retries": 1})
                 queue = Queue(QUEUE, Exchange(QUEUE), routing_key=QUEUE)
                 Consumer(self._connection.default_channel, [queue], on_message=self._take).consume()
             self._connection.drain_events(timeout=WAIT)
