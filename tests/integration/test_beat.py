@@ -20,7 +20,7 @@ from tokenmill.broker import JobKeys, client_url
 
 QUEUE = f"tokenmill:{beat.QUEUE}"
 
-#: A beat that sends what is due at a moment, and is killed before it can do anything else.
+#: A beat that sends what is due at some moments, and is killed before it can do anything else.
 KILLED = """
 import os, signal, sys
 from datetime import datetime
@@ -28,11 +28,14 @@ from celery.beat import PersistentScheduler
 from producer.schedule import beat, table
 from tests.integration import test_beat
 
-path, broker, state, test_beat.moment = *sys.argv[1:4], datetime.fromisoformat(sys.argv[4])
+path, broker, state, *moments = sys.argv[1:]
+test_beat.moment = datetime.fromisoformat(moments[0])
 app = beat.application(table.read(path), broker, test_beat.now)
 scheduler = PersistentScheduler(app, schedule_filename=state)
-while scheduler.tick() == 0:
-    pass
+for moment in moments:
+    test_beat.moment = datetime.fromisoformat(moment)
+    while scheduler.tick() == 0:
+        pass
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -92,11 +95,12 @@ def test_beat_is_killed_after_the_send(file: Path, tmp_path: Path) -> None:
     """The next one, with what the first left on disk, does not send the night again."""
     with PrivateBroker() as broker:
         client = redis.Redis.from_url(client_url(broker.url))
-        for at in ("2026-03-27T12:00:00+00:00", "2026-03-28T01:30:06+00:00", "2026-03-28T01:30:12+00:00"):
-            command = [sys.executable, "-c", KILLED, str(file), broker.url, str(tmp_path / "state"), at]
+        nights = ["2026-03-27T12:00:00+00:00", "2026-03-28T01:30:06+00:00", "2026-03-29T01:30:06+00:00"]
+        for moments in (nights, ["2026-03-29T01:30:12+00:00"]):
+            command = [sys.executable, "-c", KILLED, str(file), broker.url, str(tmp_path / "state"), *moments]
             done = subprocess.run(command, env=dict(os.environ), cwd=Path(__file__).parents[2], capture_output=True, text=True)
             assert done.returncode == -signal.SIGKILL, done.stderr
-        assert [period for period, _ in sent(client)] == ["2026-03-28"]
+        assert [period for period, _ in sent(client)] == ["2026-03-28", "2026-03-29"]
         client.close()
 
 
