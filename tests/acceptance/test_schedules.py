@@ -88,6 +88,17 @@ def test_two_schedulers_with_a_beat_each(cluster: Cluster, small: Path, write: W
     assert (cluster.folder / "tokens" / first / "manifest.json").exists()
 
 
+def test_of_two_schedulers_one_carries_a_run_out(cluster: Cluster, small: Path, write: Write, wait_until: WaitUntil) -> None:
+    """Both find the night that nobody was there for; the worker comes when both have had their turn."""
+    write(small, days=1)
+    for name in ("one", "two"):
+        cluster.start("tokenmill", "schedule", name=name)
+        wait_until(lambda name=name: "beat: Starting" in cluster.log(name), f"the beat of {name}")
+    cluster.worker("alpha")
+    wait_until(lambda: midnight() in ended(cluster.folder), "the run")
+    assert (cluster.log("one") + cluster.log("two")).count(f"web {midnight()} begins") == 1
+
+
 def test_a_scheduler_is_killed_in_mid_run(
     cluster: Cluster, corpus: Path, write: Write, wait_until: WaitUntil, tokenmill: Run
 ) -> None:
