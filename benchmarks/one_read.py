@@ -25,7 +25,7 @@ TOGETHER, APART = "one job", "a job each"
 
 def job_file(corpora: dict[str, Corpus], tokenizers: dict[str, Path], corpus: str, scratch: Path) -> Path:
     """A job with an output for each tokenizer."""
-    lines = [f'sources = ["{corpora[corpus].folder}"]', "workers = 2", "bos_token = false"]
+    lines = [f'sources = ["{corpora[corpus].folder}"]', "workers = 2", "bos_token = false", "eos_token = false"]
     for name, file in tokenizers.items():
         lines += ["", "[[output]]", f'output = "{scratch / "together" / name}"', f'tokenizer = "{file}"']
     made = scratch / f"{corpus.strip('.')}.toml"
@@ -65,7 +65,15 @@ def main() -> None:
                 ways[TOGETHER].append(as_json(measure(job, together, environment)))
                 each = []
                 for name, file in tokenizers.items():
-                    job = [TOKENMILL, "run", str(corpora[corpus].folder), "--tokenizer", str(file), "--no-bos-token"]
+                    job = [
+                        TOKENMILL,
+                        "run",
+                        str(corpora[corpus].folder),
+                        "--tokenizer",
+                        str(file),
+                        "--no-bos-token",
+                        "--no-eos-token",
+                    ]
                     each.append(measure([*job, "--workers", "2", "--output", str(apart / name)], apart / name, environment))
                     if tokens(apart / name) != tokens(together / name):
                         raise SystemExit(f"{name}: the two ways made different numbers of tokens")

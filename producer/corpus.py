@@ -48,6 +48,8 @@ class Corpus:
     passed_over: Counter[str] = field(default_factory=Counter)
     #: Files that `--include` and `--exclude` left out.
     left_out: int = 0
+    #: What is new of a corpus that grows, which may be nothing.
+    grows: bool = False
 
     @property
     def bytes(self) -> int:

@@ -7,19 +7,22 @@ says what is done and Redis only what is under way. The queue stays shallow, so 
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from enum import Enum
 
 import redis
 
 from producer.outputs import level, refuse_damage, seal_beside
-from producer.progress import Pace, Progress, Tally, observe
+from producer.pace import Pace
+from producer.progress import Progress, Tally, observe, paced
 from producer.queue import BatchQueue, Sighting, queue_of
 from tokenmill.broker import JobKeys
 from tokenmill.errors import JobError, TokenmillError, TransientError
+from tokenmill.generations import Chain
 from tokenmill.job import Batch, DisabledEngine, ParkedBatch
 from tokenmill.ledger import Ledger
-from tokenmill.report import render
+from tokenmill.report import page, statistics
 
 #: Seconds from one look to the next, unless the look itself takes longer.
 TICK = 0.2
@@ -220,7 +223,10 @@ class Dispatcher:
             return
         for place in self._job.beside:
             seal_beside(Ledger(place))
-        self.ledger.seal(self._job, lambda totals: render(self._job, totals, self.ledger.entries()))
+        self.ledger.seal(self._job, lambda totals: page(statistics(self.ledger, self._job, totals)))
+        if self._job.generation is not None:
+            with suppress(TransientError):  # it is sealed: the next generation writes the index, and readers need none
+                Chain.around(self.ledger.output).write_index(self._job.generation)
         self._queue.clear(self._keys)
         self.outcome = Outcome.SEALED
 
@@ -235,7 +241,7 @@ class Dispatcher:
             parked=tuple(self._parked),
             disabled=tuple(self._disabled.values()),
         )
-        return replace(progress, pace=self._pace(progress.input_bytes))
+        return paced(progress, self._tally, self._pace)
 
 
 def follow(

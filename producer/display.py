@@ -1,9 +1,10 @@
-"""What a person sees on the terminal: a live line while a job runs, short pages for status, plan, inspect and doctor.
+"""What a person sees on the terminal: a live line while a job runs, short pages for inspect and doctor.
 
 Everything live goes to stderr; results go to stdout. Not a terminal: no bar, a plain line now and then.
 """
 
 import json
+import math
 import sys
 import time
 from collections.abc import Iterable
@@ -16,6 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from producer.pace import TimeLeft
 from producer.prepare import Prepared
 from producer.progress import Progress
 from tokenmill.broker import GPU_QUEUE
@@ -32,19 +34,26 @@ out = Console(highlight=False)
 
 
 def bar(progress: Progress) -> RenderableType:
-    """The live view of a running job: a bar, the figures, what waits."""
+    """How far a job is, in one line."""
     job = progress.job
     share = progress.input_bytes / job.source_bytes if job.source_bytes else 1.0
-    head = Table.grid(padding=(0, 1), expand=True)
-    head.add_column(no_wrap=True)
-    head.add_column(ratio=1)
-    head.add_column(justify="right", no_wrap=True)
-    head.add_row(
-        Text(job.name, style="bold"),
+    line = Table.grid(padding=(0, 1), expand=True)
+    line.add_column(ratio=1)
+    line.add_column(justify="right", no_wrap=True)
+    line.add_row(
         ProgressBar(total=1.0, completed=min(share, 1.0)),
-        f"{share:.0%}  {progress.committed}/{job.batches} batches",
+        f"{share:.0%}  {progress.committed:,}/{job.batches:,} batches",
     )
-    rows: list[RenderableType] = [head, Text(figures(progress), style="dim")]
+    return line
+
+
+def live(progress: Progress) -> RenderableType:
+    """The live view of a job that this process drives: a bar, the figures, what waits."""
+    rows: list[RenderableType] = [
+        Text(progress.job.name, style="bold"),
+        bar(progress),
+        Text(f"{figures(progress)} · {speed(progress)}", style="dim"),
+    ]
     waits = sorted({sighting.waiting_for for sighting in progress.running.values() if sighting.waiting_for})
     rows += [Text(f"waiting: {reason}", style="yellow") for reason in waits]
     rows += [Text(f"parked {batch.index:06d}: {batch.reason}", style="red") for batch in progress.parked[:3]]
@@ -53,16 +62,15 @@ def bar(progress: Progress) -> RenderableType:
 
 
 def figures(progress: Progress) -> str:
-    """One line of plain text: documents, tokens, rejected, and while it runs rate and time left."""
-    parts = [
-        f"{short(progress.documents)} documents",
-        f"{short(progress.tokens)} tokens",
-        f"{short(progress.rejected)} rejected",
-    ]
-    if not progress.sealed:
-        parts.append(f"{progress.pace / 1e6:.1f} MB/s" if progress.pace else "– MB/s")
-        parts.append(f"{duration(progress.seconds_left)} left")
-    return " · ".join(parts)
+    """Documents, tokens and rejected, as plain text."""
+    counts = {"documents": progress.documents, "tokens": progress.tokens, "rejected": progress.rejected}
+    return " · ".join(f"{short(count)} {name}" for name, count in counts.items())
+
+
+def speed(progress: Progress) -> str:
+    """How fast a job goes and for how long still, as plain text."""
+    pace = f"{progress.pace / 1e6:.1f} MB/s" if progress.pace else "– MB/s"
+    return f"{pace} · " + ("time left: too early to tell" if progress.left is None else f"{time_left(progress.left)} left")
 
 
 class LiveProgress:
@@ -84,11 +92,11 @@ class LiveProgress:
     def show(self, progress: Progress) -> None:
         """Where the job is."""
         if self._live is not None:
-            self._live.update(bar(progress))
+            self._live.update(live(progress))
         elif time.monotonic() - self._shown > QUIET_PERIOD:
             self._shown = time.monotonic()
             batches = f"{progress.committed}/{progress.job.batches} batches"
-            print(f"{batches} · {figures(progress)}", file=sys.stderr, flush=True)
+            print(f"{batches} · {figures(progress)} · {speed(progress)}", file=sys.stderr, flush=True)
 
     def note(self, trouble: str) -> None:
         """Trouble that may pass; each kind is said once."""
@@ -100,6 +108,10 @@ class LiveProgress:
 def introduce(prepared: Prepared) -> None:
     """Say on stderr what is about to be done."""
     job = prepared.job
+    if prepared.generation is not None:
+        print(f"growing    {prepared.generation.says()}", file=sys.stderr)
+        if prepared.generation.changed:
+            print(f"note       {prepared.generation.warns()}", file=sys.stderr)
     size = f"{job.source_files:,} files, {job.source_bytes / 1e6:,.1f} MB, {job.batches:,} batches"
     print(f"job        {job.job_id}: {size}", file=sys.stderr)
     print(f"tokenizer  {job.tokenizer.name}: {job.tokenizer.vocab_size:,} ids, {job.spec.dtype}", file=sys.stderr)
@@ -124,6 +136,8 @@ def sealed(totals: Totals, shards: int, output: str, seconds: float | None, disa
         table.add_row("length", cut)
     if packed := totals.packed():
         table.add_row("packed", packed)
+    if learned := totals.learned():
+        table.add_row("learned", learned)
     if totals.documents_with_special_tokens:
         what = {"text": "kept as text", "parse": "parsed", "reject": "rejected"}[totals.special_tokens.value]
         table.add_row("special", f"{totals.documents_with_special_tokens:,} documents hold a special token's string, {what}")
@@ -140,31 +154,6 @@ def sealed(totals: Totals, shards: int, output: str, seconds: float | None, disa
         table.add_row("engine", Text(engine.says(), style="yellow"))
     out.print(Text.assemble(("sealed", "bold green"), f" {output}", f" in {duration(seconds)}" if seconds else ""))
     out.print(table)
-
-
-def status(progress: Progress) -> RenderableType:
-    """The page of `tokenmill status`."""
-    states = {
-        "sealed": progress.sealed,
-        "cancelled": progress.cancelled,
-        "stopped": progress.stopped,
-        "running": progress.running,
-    }
-    state = next((name for name, holds in states.items() if holds), "not running")
-    rows: list[RenderableType] = [Text(f"{progress.job.name}  {progress.job.job_id}  {state}"), bar(progress)]
-    if progress.stopped:
-        rows.append(Text(f"stopped: {progress.stopped}", style="red"))
-    if progress.unserved:
-        rows.append(Text(f"waiting: {unserved(progress.unserved)}", style="yellow"))
-    if progress.running:
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-        for column in ("batch", "worker", "documents", "tokens", "seconds"):
-            table.add_column(column, justify="left" if column in ("batch", "worker") else "right")
-        for index, sighting in sorted(progress.running.items()):
-            cells = (f"{sighting.documents:,}", f"{sighting.tokens:,}", f"{sighting.seconds:.0f}")
-            table.add_row(f"{index:06d}", sighting.worker, *cells)
-        rows.append(table)
-    return Group(*rows)
 
 
 def unserved(queue: str) -> str:
@@ -217,3 +206,12 @@ def duration(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def time_left(left: TimeLeft) -> str:
+    """A range for people, no finer than anybody can know."""
+    unit, one = ("h", 3600) if left.most > 2 * 3600 else ("min", 60) if left.most > 120 else ("s", 1)
+    grain = 5 if unit == "s" and left.most > 20 else 1
+    least = int(left.least / one / grain) * grain
+    most = math.ceil(left.most / one / grain) * grain
+    return f"about {most} {unit}" if least == most else f"{least}–{most} {unit}"

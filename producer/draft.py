@@ -17,11 +17,14 @@ from tokenmill.shards import FORMATS
 from tokenmill.spec import Chat, JobSpec, OverLength, Packing, Sampling, SpecialTokens
 
 
-def draft(request: Request, corpus: Corpus | None = None) -> tuple[JobSpec, tokenizers.TokenizerFiles, Corpus]:
+def draft(
+    request: Request, corpus: Corpus | None = None, before: str | None = None
+) -> tuple[JobSpec, tokenizers.TokenizerFiles, Corpus]:
     """Turn a request into a spec, its tokenizer and its corpus. Raises UsageError for all that can be seen to be wrong.
 
     Args:
         corpus: the request's own, where another request for the same has been drafted already.
+        before: the output of a job that has the same tokenizer.
     """
     storage.check_writable(request.output)
     sources = tuple(absolute(source) for source in request.sources)
@@ -29,7 +32,7 @@ def draft(request: Request, corpus: Corpus | None = None) -> tuple[JobSpec, toke
     roots = Settings.from_environment().roots
     for file in corpus.files:
         roots.admit(file.url)  # a worker would refuse it
-    files = _from_hub_before(request) or tokenizers.resolve(request.tokenizer)
+    files = _from_hub_before(request, before) or tokenizers.resolve(request.tokenizer)
     chat = _chat(request, files, corpus)
     # a template writes its own ends: more are put there only where they are asked for
     asked = [False if chat is not None and end is None else end for end in (request.eos_token, request.bos_token)]
@@ -141,11 +144,17 @@ def _packing(request: Request, files: tokenizers.TokenizerFiles) -> Packing | No
     return Packing(length=length, method=method, pad_token=tokenizers.settle_pad(files, request.pad_token))
 
 
-def _from_hub_before(request: Request) -> tokenizers.TokenizerFiles | None:
-    """The tokenizer that the job in this output fetched from a hub under the same name: a hub is asked once per job."""
+def _from_hub_before(request: Request, before: str | None) -> tokenizers.TokenizerFiles | None:
+    """The tokenizer that a job fetched from a hub under the same name: a hub is asked once per job, or chain of generations.
+
+    Args:
+        before: looked at where this output holds no job.
+    """
     ledger = Ledger(request.output)
     if not ledger.has_job():
-        return None
+        if before is None:
+            return None
+        ledger = Ledger(before)
     ref = ledger.job().tokenizer
     if ref.name != request.tokenizer or ref.revision is None or ref.name.startswith("package:"):
         return None

@@ -37,6 +37,14 @@ def request(
         ),
     ],
     output: Annotated[str, _option("--output", panel=WORK, help="Folder for shards, entries and manifest.")],
+    generation: Annotated[
+        str | None,
+        _option(
+            "--generation",
+            panel=WORK,
+            help="The corpus grows: take what is new or changed since the generations in --output, into a folder of this name there.",
+        ),
+    ] = None,
     sources_from: Annotated[
         list[str] | None,
         _option("--sources-from", panel=FILES, help="A file that names sources, one a line; the same as @FILE. Repeatable."),
@@ -261,6 +269,7 @@ def request(
         sample_seed=sample_seed,
         tokenizer=tokenizer,
         output=output,
+        generation=generation,
         name=name,
         eos_token=_end("eos", eos_token, no_eos_token),
         bos_token=_end("bos", bos_token, no_bos_token),

@@ -13,7 +13,7 @@ from producer.progress import Tally
 from tokenmill.errors import JobError
 from tokenmill.job import Counts, Job
 from tokenmill.ledger import Ledger
-from tokenmill.report import render
+from tokenmill.report import page, statistics
 
 
 def level(lead: Ledger, beside: Iterable[str]) -> bool:
@@ -40,7 +40,7 @@ def seal_beside(ledger: Ledger) -> None:
     job, tally = ledger.job(), Tally(ledger)
     tally.refresh()
     refuse_damage(job, ledger, tally.counts)
-    ledger.seal(job, lambda totals: render(job, totals, ledger.entries()))
+    ledger.seal(job, lambda totals: page(statistics(ledger, job, totals)))
 
 
 def refuse_damage(job: Job, ledger: Ledger, counts: Counts, share: float = 1.0) -> None:

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from producer import bytesize
 from producer.corpus import Corpus, frames, pieces
 from producer.draft import draft
+from producer.incremental import Begun, begin
 from producer.plan import Plannable, is_worth_cutting, plan, tickets
 from producer.request import Request
 from producer.sample import Sample
@@ -27,6 +28,7 @@ from tokenmill import __version__, documents, tokenizers
 from tokenmill import plan as plan_file
 from tokenmill.engines import choose
 from tokenmill.errors import BatchError, UsageError
+from tokenmill.generations import Chain, Generation
 from tokenmill.job import Batch, Device, EngineChoice, Job
 from tokenmill.ledger import Ledger
 from tokenmill.record import FileDigest
@@ -48,6 +50,8 @@ class Prepared:
     #: Batches that were done before.
     resumed: int
     passed_over: str
+    #: What it is of a corpus that grows; None for a job by itself.
+    generation: Generation | None = None
 
 
 @dataclass(slots=True)
@@ -75,10 +79,11 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Company:
-    """Which outputs are made of one read, as one of them has it on record."""
+    """Which outputs are made of one read, or one after the other, as one of them has it on record."""
 
     beside: tuple[str, ...] = ()
     made_with: str | None = None
+    generation: int | None = None
 
 
 def planned(spec: JobSpec, corpus: Corpus) -> Iterator[Batch]:
@@ -94,7 +99,7 @@ def planned(spec: JobSpec, corpus: Corpus) -> Iterator[Batch]:
     batch = None
     for batch in plan(_plannable(spec, corpus), spec, sample):
         yield batch
-    if batch is None and sample is not None:
+    if batch is None and sample is not None and not corpus.grows:
         raise UsageError(
             f"--sample or --limit takes none of {len(corpus.files):,} files with {bytesize.written(corpus.bytes)}: what cannot "
             f"be cut is taken whole or not at all. Take more, or give another --sample-seed."
@@ -110,10 +115,12 @@ def _plannable(spec: JobSpec, corpus: Corpus) -> Iterator[Plannable]:
 def prepare(request: Request) -> Prepared:
     """Put a job on record, or take up the one that stands in the output; likewise for the outputs beside it.
 
-    Returns the job that leads: the first one that is not sealed yet.
+    Returns the job that leads: the first one that is not sealed yet. Of a corpus that grows, that is the generation it names.
 
     Raises UsageError if the request is wrong or an output belongs to something else.
     """
+    if request.generation is not None:
+        return _generation(begin(request))
     if not request.beside:
         return _prepare(request, Company(), *draft(request))
     asked: list[Request] = [replace(request, beside=()), *request.beside]
@@ -134,10 +141,23 @@ def prepare(request: Request) -> Prepared:
     return prepared[unsealed[0]]
 
 
+def _generation(begun: Begun) -> Prepared:
+    """A generation on record as a job on record; one that is sealed stays as it is."""
+    company, ledger = Company(generation=begun.generation.number), Ledger(begun.request.output)
+    if ledger.is_sealed():
+        job = ledger.job()
+        _refuse_another(job, begun.spec, begun.tokenizer.ref.sha256, begun.corpus, ledger.output)
+        return Prepared(job, ledger, job.batches, "", begun.generation)
+    prepared = _prepare(begun.request, company, begun.spec, begun.tokenizer, begun.corpus)
+    return replace(prepared, generation=begun.generation)
+
+
 def _prepare(request: Request, company: Company, spec: JobSpec, files: tokenizers.TokenizerFiles, corpus: Corpus) -> Prepared:
     """One output of a request, as drafted."""
     ledger = Ledger(request.output)
     Settings.from_environment().roots.admit(ledger.output)
+    if ledger.is_strange() and request.generation is None and Chain(ledger.output).last() is not None:
+        raise UsageError(f"{ledger.output} holds generations of a growing corpus. Give --generation NAME, or another --output.")
     if ledger.is_strange():
         raise UsageError(f"{ledger.output} is not empty and holds no tokenmill job. Choose another --output.")
     make = _taken_up if ledger.has_job() else _new
@@ -174,6 +194,7 @@ def _new(
         check_every=request.check_every,
         beside=company.beside,
         made_with=company.made_with,
+        generation=company.generation,
         versions={"tokenmill": __version__, "python": platform.python_version(), **{name: version(name) for name in VERSIONS}},
     )
     if ledger.claim_for(job):
@@ -244,11 +265,7 @@ def _sample(spec: JobSpec, places: Sequence[Batch]) -> pa.LargeStringArray:
 
 def _refuse_another(standing: Job, spec: JobSpec, tokenizer_sha256: str, corpus: Corpus, output: str) -> None:
     """Raise UsageError, naming every difference, unless the request is for the job that stands in the output."""
-    differences = [
-        f"{name} was {getattr(standing.spec, name)!r}, is {getattr(spec, name)!r}"
-        for name in JobSpec.model_fields
-        if getattr(standing.spec, name) != getattr(spec, name)
-    ]
+    differences = standing.spec.differences(spec)
     if standing.tokenizer.sha256 != tokenizer_sha256:
         differences.append(f"the tokenizer's sha256 was {standing.tokenizer.sha256[:12]}…, is {tokenizer_sha256[:12]}…")
     if standing.source_fingerprint != corpus.fingerprint():

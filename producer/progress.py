@@ -1,20 +1,21 @@
 """How far a job is: what the ledger says is done, what the broker says is under way, and the pace."""
 
+import heapq
 import time
-from collections import deque
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import redis
 
+from producer.pace import WINDOW, Pace, TimeLeft
 from producer.queue import BatchQueue, Sighting, queue_of
 from tokenmill.broker import JobKeys
 from tokenmill.errors import TransientError
 from tokenmill.job import Counts, DisabledEngine, Job, ParkedBatch, ShardEntry
 from tokenmill.ledger import Ledger
 
-#: Seconds of history that the pace is taken from.
-WINDOW = 30.0
+#: Of so many batches, those that ended last, it is known when; of so many workers, how fast they were.
+RECENT, WORKERS = 64, 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +41,28 @@ class Progress:
     unserved: str | None = None
     #: Source bytes per second; None until there is something to measure.
     pace: float | None = None
+    #: For how long it will still go; None while it is too early to tell, or where nobody is at work.
+    left: TimeLeft | None = None
+    #: Seconds since a batch ended, as far as hosts' clocks agree; None where none has.
+    quiet: float | None = None
+    #: Tokens per second of each worker, over the last batch that it did.
+    speeds: dict[str, float] = field(default_factory=dict)
 
     @property
     def ended(self) -> bool:
         """Whether nobody will go on with the job unless it is asked for again."""
         return self.sealed or self.cancelled or self.stopped is not None
+
+    @property
+    def at_work(self) -> bool:
+        """Whether somebody is at work on it: seen through the broker, or by what comes of it."""
+        moves = self.pace is not None or (self.quiet is not None and self.quiet < WINDOW)
+        return not self.ended and not self.given_up and (bool(self.running) or moves)
+
+    @property
+    def given_up(self) -> bool:
+        """Whether all that is left of the job is parked: it cannot be sealed."""
+        return not self.ended and bool(self.parked) and self.committed + len(self.parked) >= self.job.batches
 
     @property
     def running(self) -> dict[int, Sighting]:
@@ -68,11 +86,9 @@ class Progress:
         return self.counts.input_bytes + sum(sighting.input_bytes for sighting in self.running.values())
 
     @property
-    def seconds_left(self) -> float | None:
-        """Seconds to the end at the present pace; None while that is not known."""
-        if self.sealed:
-            return 0.0
-        return max(0, self.job.source_bytes - self.input_bytes) / self.pace if self.pace else None
+    def remaining(self) -> int:
+        """Source bytes that nobody has read yet."""
+        return max(0, self.job.source_bytes - self.input_bytes)
 
     def summary(self) -> dict[str, Any]:
         """For machines: `tokenmill status --json`."""
@@ -93,32 +109,16 @@ class Progress:
             "tokens_added": self.counts.tokens_added,
             "sequences": self.counts.sequences,
             "tokens_padding": self.counts.tokens_padding,
+            "tokens_learned": self.counts.tokens_learned,
             "input_bytes": self.input_bytes,
             "total_bytes": self.job.source_bytes,
             "bytes_per_second": self.pace,
-            "seconds_left": self.seconds_left,
+            "seconds_left": asdict(self.left) if self.left else None,
             "running": {f"{index:06d}": asdict(sighting) for index, sighting in sorted(self.running.items())},
             "unserved_queue": self.unserved,
             "parked": {f"{batch.index:06d}": batch.reason for batch in self.parked},
             "disabled_engines": {disabled.engine: disabled.says() for disabled in self.disabled},
         }
-
-
-@dataclass(slots=True)
-class Pace:
-    """Source bytes per second over the last WINDOW seconds."""
-
-    _samples: deque[tuple[float, int]] = field(default_factory=deque)
-
-    def __call__(self, input_bytes: int) -> float | None:
-        """Note how far the job is now and return its pace."""
-        now = time.monotonic()
-        self._samples.append((now, input_bytes))
-        while now - self._samples[0][0] > WINDOW and len(self._samples) > 2:
-            self._samples.popleft()
-        then, before = self._samples[0]
-        seconds = now - then
-        return (input_bytes - before) / seconds if seconds > 0.5 and input_bytes > before else None
 
 
 class Tally:
@@ -129,6 +129,10 @@ class Tally:
         self.counts = Counts()
         #: How many batches are in the sums.
         self.committed = 0
+        #: When the last batches ended, by their workers' clocks, and their source bytes: a heap.
+        self._recent: list[tuple[float, int]] = []
+        #: Tokens per second of each worker over the batch that it ended last.
+        self.speeds: dict[str, float] = {}
         # one byte for each planned batch; a set of a million numbers takes 66 MB
         self._taken = bytearray(ledger.job().batches)
 
@@ -142,6 +146,18 @@ class Tally:
             self._taken[entry.index] = True
             self.committed += 1
             self.counts += entry.counts
+            run = entry.run
+            heapq.heappush(self._recent, (run.started + run.seconds, entry.counts.input_bytes))
+            if len(self._recent) > RECENT:
+                heapq.heappop(self._recent)
+            self.speeds.pop(run.worker, None)  # the one that has done nothing for longest stands first
+            self.speeds[run.worker] = entry.counts.tokens / run.seconds if run.seconds else 0.0
+            if len(self.speeds) > WORKERS:
+                del self.speeds[next(iter(self.speeds))]
+
+    def ended(self) -> list[tuple[float, int]]:
+        """When the last batches ended, and the source bytes of each, in that order."""
+        return sorted(self._recent)
 
     def refresh(self) -> None:
         """Read what was committed since."""
@@ -165,7 +181,16 @@ def observe(tally: Tally, sightings: dict[int, Sighting], pace: Pace) -> Progres
         parked=tuple(ledger.parked()),
         disabled=tuple(ledger.disabled_engines().values()),
     )
-    return replace(progress, pace=pace(progress.input_bytes))
+    return paced(progress, tally, pace)
+
+
+def paced(progress: Progress, tally: Tally, pace: Pace) -> Progress:
+    """The same moment, with how fast it goes and for how long still."""
+    now = pace(progress.input_bytes)
+    ended = tally.ended()
+    quiet = time.time() - ended[-1][0] if ended else None
+    progress = replace(progress, pace=now, quiet=quiet, speeds=tally.speeds)
+    return replace(progress, left=pace.left(progress.remaining, ended)) if progress.at_work else progress
 
 
 def look(tally: Tally, broker: str | None, pace: Pace) -> Progress:

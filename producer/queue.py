@@ -16,6 +16,7 @@ from kombu.exceptions import OperationalError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tokenmill import vitals
 from tokenmill.broker import (
     GPU_QUEUE,
     KEY_SECONDS,
@@ -31,6 +32,7 @@ from tokenmill.broker import (
 )
 from tokenmill.errors import TransientError
 from tokenmill.job import Batch, Device, Job
+from tokenmill.vitals import Vitals
 
 #: kombu's hash of the messages that workers have taken (kombu 5.7, `Channel.unacked_key`), below our prefix.
 UNACKED = PREFIX + "unacked"
@@ -143,6 +145,16 @@ class BatchQueue:
         except (OperationalError, redis.RedisError) as error:
             raise TransientError(f"the broker is away: {error}") from error
         return any(queue == served["name"] for queues in answers.values() for served in queues)
+
+    def hosts(self) -> list[Vitals]:
+        """The hosts that have workers, by name. Raises TransientError when the broker is away."""
+        try:
+            seconds, _ = self._redis.time()
+            said = [vitals.read(one) for one in self._redis.hgetall(vitals.KEY).values()]
+        except redis.RedisError as error:
+            raise TransientError(f"the broker is away: {error}") from error
+        alive = [one for one in said if one is not None and seconds - one.at < vitals.GONE]
+        return sorted(alive, key=lambda one: (one.host, one.pools))
 
     def sightings(self, keys: JobKeys) -> dict[int, Sighting]:
         """The batches of a job that are under way."""

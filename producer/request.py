@@ -19,6 +19,8 @@ class Request:
     sample_seed: int = 0
     tokenizer: str
     output: str
+    #: The output is a folder of generations, and this is what the next one is called.
+    generation: str | None = None
     name: str | None = None
     #: A token, False for none, None to leave it to the tokenizer.
     eos_token: str | bool | None = None

@@ -39,25 +39,35 @@ def register(home: str, job: Job, output: str) -> None:
     storage.put(storage.join(storage.absolute(home), "jobs", f"{name}.json"), pointer.to_json())
 
 
+def registered(home: str) -> Iterator[JobPointer]:
+    """The jobs that were handed to the dispatchers and have not ended. Raises TransientError when storage is away."""
+    jobs = storage.join(storage.absolute(home), "jobs")
+    for name in storage.names(jobs):
+        url = storage.join(jobs, name)
+        found = storage.find(url)  # one that has ended meanwhile is gone
+        if found is not None:
+            yield JobPointer.from_json(found, url)
+
+
 def serve(home: str, queue: BatchQueue, gauges: Gauges) -> None:
     """Drive all registered jobs, for ever."""
     jobs = storage.join(storage.absolute(home), "jobs")
     dispatchers: dict[str, Dispatcher] = {}
-    registered, look_again = list[str](), 0.0
+    names, look_again = list[str](), 0.0
     log.info("dispatching the jobs in %s", jobs)
     while True:
         if time.monotonic() >= look_again:
             with _waited_out(jobs):
-                registered = storage.names(jobs)
-                for name in dispatchers.keys() - set(registered):  # another dispatcher has seen its end
+                names = storage.names(jobs)
+                for name in dispatchers.keys() - set(names):  # another dispatcher has seen its end
                     del dispatchers[name]
                     gauges.ended(name, None)
             look_again = time.monotonic() + LOOK
-        for name in tuple(registered):
+        for name in tuple(names):
             url = storage.join(jobs, name)
             with _waited_out(name):
                 if not _drive(name, url, dispatchers, queue, gauges):
-                    registered.remove(name)
+                    names.remove(name)
         time.sleep(TICK)
 
 

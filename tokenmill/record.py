@@ -54,4 +54,5 @@ def _stays_inside(file: FileDigest) -> FileDigest:
 #: A file that a record from a stranger's folder names: whoever joins its path to the output stays inside of it.
 OutputFile = Annotated[FileDigest, AfterValidator(_stays_inside)]
 #: What becomes part of a file name.
-PlainName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+PLAIN_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
+PlainName = Annotated[str, StringConstraints(pattern=PLAIN_NAME)]

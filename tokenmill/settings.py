@@ -28,7 +28,7 @@ class Settings:
     roots: Roots
     #: Whether sources may be read over http:// from another host (TOKENMILL_PLAIN_HTTP=1): the network between them is safe.
     plain_http: bool
-    #: Folder, or s3:// URL, with the pointers to all submitted jobs, `jobs/<job_id>.json` (TOKENMILL_HOME).
+    #: Folder, or s3:// or gs:// URL, with the pointers to all submitted jobs, `jobs/<job_id>.json` (TOKENMILL_HOME).
     home: str
     #: Folder where this host keeps tokenizers by sha256 (TOKENMILL_CACHE).
     cache: Path

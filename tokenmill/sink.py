@@ -218,7 +218,7 @@ def _writer(job: Job, index: int, output: str, meter: Meter) -> ShardWriter:
     """What takes the documents of a batch, in source order."""
     writer, seed = FORMATS[job.spec.format].writer(output, index, job.spec.dtype), job.spec.shuffle
     if job.spec.chat is not None:
-        writer = MaskedWriter(writer, output, index)
+        writer = MaskedWriter(writer, output, index, meter.cuts)
     writer = packed(writer, output, index, job.spec.pack, job.pad_id, meter.cuts)
     return writer if seed is None else ShuffledWriter(writer, output, seed, index)
 

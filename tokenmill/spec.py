@@ -111,3 +111,11 @@ class JobSpec(Record):
     batch_bytes: int = Field(gt=0)
     #: A record longer than this many bytes is rejected; it bounds a worker's memory.
     max_document_bytes: int = Field(gt=0)
+
+    def differences(self, other: "JobSpec", free: frozenset[str] = frozenset()) -> list[str]:
+        """What another spec says otherwise, for people; but for the fields that are free to differ."""
+        return [
+            f"{name} was {getattr(self, name)!r}, is {getattr(other, name)!r}"
+            for name in JobSpec.model_fields
+            if name not in free and getattr(self, name) != getattr(other, name)
+        ]

@@ -15,8 +15,9 @@ from tokenmill import documents, storage
 from tokenmill.columns import Column, Screened, screen
 from tokenmill.documents import GIVEN_UP, rejections
 from tokenmill.engines import LEARNED, Encoder
-from tokenmill.errors import JobError, TokenmillError
-from tokenmill.job import Job
+from tokenmill.errors import BatchError, JobError, TokenmillError
+from tokenmill.generations import Chain
+from tokenmill.job import Batch, Job
 from tokenmill.ledger import Ledger
 from tokenmill.lengths import LengthPolicy
 from tokenmill.manifest import Manifest, Shard
@@ -38,6 +39,8 @@ class Verdict:
     files: int = 0
     #: Documents whose ids were compared with the reference's.
     compared: int = 0
+    #: Batches whose sources were changed or removed since, as a growing corpus does: nothing is left to compare them with.
+    outlived: int = 0
     findings: tuple[str, ...] = ()
 
 
@@ -52,6 +55,9 @@ def verify(output: str, *, full: bool, advance: Callable[[int, int], None]) -> V
     """
     ledger = Ledger(output)
     manifest = ledger.manifest()
+    chain = Chain(output)
+    if manifest is None and chain.last() is not None:
+        return _generations(chain, full=full, advance=advance)
     if manifest is None:
         raise JobError(f"{output} is not sealed (no manifest.json). Run the same `tokenmill run` again to finish it.")
     folders: tuple[str | None, ...] = tuple(part.path for part in manifest.parts) or (None,)
@@ -81,7 +87,9 @@ def verify(output: str, *, full: bool, advance: Callable[[int, int], None]) -> V
     model = Model(storage.read(ledger.url("tokenizer/tokenizer.json")), ledger.url("tokenizer/tokenizer.json"))
     encoder = Encoder(model, job.spec, "reference")
     for shard in chosen:
-        if shard.index in sound:
+        if job.generation is not None and not _is_unchanged(ledger.batch(shard.index)):
+            verdict.outlived += 1
+        elif shard.index in sound:
             limit = None if full else SAMPLE_DOCUMENTS
             try:
                 for line in _compare(ledger, job, encoder, _held(parts, shard.index), shard.index, limit, verdict):
@@ -93,6 +101,36 @@ def verify(output: str, *, full: bool, advance: Callable[[int, int], None]) -> V
         advance(done, steps)
     verdict.findings = tuple(findings)
     return verdict
+
+
+def _is_unchanged(batch: Batch) -> bool:
+    """Whether the sources are what the plan saw."""
+    try:
+        for span in batch.spans:
+            documents.check_unchanged(span)
+    except BatchError:
+        return False
+    return True
+
+
+def _generations(chain: Chain, *, full: bool, advance: Callable[[int, int], None]) -> Verdict:
+    """The chain, and each sealed generation whose shards are here. Raises JobError if none is sealed."""
+    kept = [sealed.name for sealed in chain.sealed(chain.last()) if not chain.is_retired(sealed.name)]
+    if not kept:
+        raise JobError(f"{chain.output} holds no sealed generation. Run the same `tokenmill run` again to finish one.")
+    whole, findings = Verdict(), [*chain.findings()]
+    for number, name in enumerate(kept):
+        try:
+            found = verify(chain.ledger(name).output, full=full, advance=lambda *_: None)
+        except TokenmillError as error:
+            found = Verdict(findings=(str(error),))
+        whole.files += found.files
+        whole.compared += found.compared
+        whole.outlived += found.outlived
+        findings += [f"{name}: {line}" for line in found.findings]
+        advance(number + 1, len(kept))
+    whole.findings = tuple(findings)
+    return whole
 
 
 class Place:

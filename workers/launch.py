@@ -18,7 +18,7 @@ from tokenmill.broker import GPU_QUEUE, QUEUE, without_password
 from tokenmill.devices import Found, Gpu, choose, find
 from tokenmill.errors import UsageError
 from tokenmill.settings import Settings, child_environment
-from workers import exposition
+from workers import exposition, vitals
 from workers.supervisor import Pool, Supervisor
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,10 @@ def main(
             for one in (*gpu_pools, *cpu_pools):
                 what = f"for GPU {one.gpu}" if one.gpu else f"with {processes} processes"
                 log.info("%s %s on %s", one.name, what, without_password(broker))
-            raise typer.Exit(Supervisor((*gpu_pools, *cpu_pools), settings.grace_seconds).run())
+            names = [one.name for one in (*gpu_pools, *cpu_pools)]
+            with vitals.told(broker, names, len(gpu_pools) + processes, chosen):
+                status = Supervisor((*gpu_pools, *cpu_pools), settings.grace_seconds).run()
+            raise typer.Exit(status)
     except UsageError as error:
         typer.echo(f"tokenmill-worker: {error}", err=True)
         raise typer.Exit(2) from None

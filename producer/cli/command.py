@@ -15,10 +15,15 @@ from tokenmill.errors import TokenmillError, UsageError
 class Exit(IntEnum):
     """What the exit status says."""
 
+    #: Done: a job is sealed, a check found nothing.
     SEALED = 0
+    #: It failed; the message says why.
     FAILED = 1
+    #: The request makes no sense; nothing was begun.
     USAGE = 2
+    #: Sealing is impossible: batches are parked, everything else is committed.
     PARKED = 3
+    #: Interrupted, or cancelled; the same command goes on.
     INTERRUPTED = 130
 
 

@@ -12,11 +12,16 @@ from producer.cli.command import OneCommand
 from producer.cli.texts import encode
 
 
+def alone() -> typer.Typer:
+    """`tokenmill encode` as a command by itself."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.command(cls=OneCommand)(encode)
+    return app
+
+
 def main() -> None:
     """The console script."""
-    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    alone.command(cls=OneCommand)(encode)
-    sys.exit(alone())
+    sys.exit(alone()())
 
 
 if __name__ == "__main__":

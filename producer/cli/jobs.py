@@ -75,14 +75,16 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """What would be done: batches, bytes, what cannot be cut, about how long it takes. No output is written."""
-    from producer import display, forecast, forecast_page
+    from producer import display, forecast, forecast_page, incremental
     from producer.draft import draft
     from producer.prepare import engine_for
     from tokenmill.engines import trusted
     from tokenmill.settings import Settings
 
     with display.err.status("planning"):
-        spec, files, corpus = draft(request)
+        spec, files, corpus = draft(request) if request.generation is None else incremental.look(request)
+        if corpus.grows and not corpus.files:
+            raise UsageError("nothing is new or changed since the generations before: this one would hold no document.")
         job = forecast.forecast(spec, corpus)
     found = forecast_page.figures(spec, corpus, job, files.ref.sha256)
     if estimate:
@@ -97,9 +99,13 @@ def plan(
 @app.command()
 def cancel(output: Output) -> None:
     """Stop a job: workers leave its batches within seconds, what is committed stays; the same command or `retry` goes on."""
+    from tokenmill.generations import Chain
     from tokenmill.ledger import Ledger
 
     ledger = Ledger(output)
+    if not ledger.has_job() and Chain.around(output).abandon(ledger):
+        typer.echo("tokenmill: cancelled; nothing was planned yet.", err=True)
+        return
     job = ledger.job()
     if ledger.is_sealed():
         raise UsageError(f"{ledger.output} is sealed; there is nothing to cancel.")
@@ -152,6 +158,8 @@ def _run(request: Request, workers: int) -> None:
     with _told(request):
         with display.err.status("preparing"):
             prepared = prepare(request)
+        if _stands(prepared):
+            return
         display.introduce(prepared)
         outcome = _drive(prepared, workers)
     _conclude(prepared, outcome, time.monotonic() - began, request)
@@ -173,6 +181,9 @@ def _submit(request: Request, follow: bool) -> None:
     queue.ping()
     with _told(request), display.err.status("preparing"):
         prepared = prepare(request)
+    if _stands(prepared):
+        typer.echo(prepared.ledger.output)
+        return
     display.introduce(prepared)
     service.register(settings.home, prepared.job, prepared.ledger.output)
     # other workers may be started later; GPUs do not come by themselves
@@ -184,6 +195,14 @@ def _submit(request: Request, follow: bool) -> None:
     with _told(request), display.LiveProgress() as live:
         outcome = follow_job(Dispatcher(prepared.ledger, queue), live.show, live.note, patience=None)
     _conclude(prepared, outcome, time.monotonic() - began, request)
+
+
+def _stands(prepared: "Prepared") -> bool:
+    """Whether it is a generation that was sealed before; says so."""
+    if prepared.generation is None or not prepared.ledger.is_sealed():
+        return False
+    typer.echo(f"tokenmill: {prepared.generation.says()}; it is sealed already.", err=True)
+    return True
 
 
 def _drive(prepared: "Prepared", workers: int) -> "Outcome":

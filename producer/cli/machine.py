@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from producer.cli.command import Exit, app, broker
+from producer.cli.command import Exit, Json, app, broker
 
 
 @app.command()
@@ -38,6 +38,34 @@ def schema() -> None:
     from producer.jobschema import schema as schema_of_jobs
 
     typer.echo(json.dumps(schema_of_jobs(), indent=2))
+
+
+@app.command()
+def jobs(as_json: Json = False) -> None:
+    """The jobs that were submitted and have not ended (TOKENMILL_HOME), and how far they are."""
+    from producer import cluster_page
+    from producer.queue import BatchQueue
+    from tokenmill.settings import Settings
+
+    settings = Settings.from_environment()
+    queue = BatchQueue(settings.broker) if settings.broker else None
+    cluster_page.show_jobs(list(cluster_page.jobs(settings.home, queue, settings.roots)), settings.home, as_json=as_json)
+
+
+@app.command()
+def top(
+    watch: Annotated[bool, typer.Option("--watch", help="Stay, until Ctrl-C.")] = False,
+    as_json: Json = False,
+) -> None:
+    """The hosts whose workers serve the cluster's broker: cores, memory, GPUs."""
+    from producer import cluster_page
+    from producer.queue import BatchQueue
+
+    queue = BatchQueue(broker())
+    try:
+        cluster_page.show_hosts(queue.hosts, watch=watch, as_json=as_json)
+    except KeyboardInterrupt:  # who only looks leaves nothing unfinished
+        raise typer.Exit(Exit.INTERRUPTED) from None
 
 
 @app.command()

@@ -14,33 +14,83 @@ from tokenmill.errors import UsageError
 @app.command()
 def status(
     output: Output,
-    watch: Annotated[bool, typer.Option("--watch", help="Stay and show every change.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Stay and show every change, until the job has ended.")] = False,
     as_json: Json = False,
 ) -> None:
-    """How far a job is, from anywhere that sees its output."""
-    from rich.live import Live
-
-    from producer import display
-    from producer.progress import Pace, Tally, look
+    """How far a job is, from anywhere that sees its output; or which generations there are."""
+    from producer import generations_page, status_page
+    from tokenmill.generations import Chain
     from tokenmill.ledger import Ledger
     from tokenmill.settings import Settings
 
-    ledger, pace, broker = Ledger(output), Pace(), Settings.from_environment().broker
-    tally = Tally(ledger)
-    progress = look(tally, broker, pace)
-    if as_json and not watch:
-        typer.echo(json.dumps(progress.summary(), indent=2))
-    elif not watch:
-        display.out.print(display.status(progress))
-    else:
-        with Live(display.status(progress), console=display.out, auto_refresh=False) as live:
-            while not progress.ended:
-                time.sleep(1)
-                progress = look(tally, broker, pace)
-                if as_json:
-                    typer.echo(json.dumps(progress.summary()))
-                else:
-                    live.update(display.status(progress), refresh=True)
+    ledger = Ledger(output)
+    if not watch and not ledger.has_job() and Chain(output).last() is not None:
+        generations_page.show(Chain(output), as_json=as_json)
+        return
+    looks = status_page.Look(ledger, Settings.from_environment().broker)
+    if not watch:
+        status_page.once(looks.now(), ledger.output, as_json=as_json)
+        return
+    try:
+        status_page.watch(looks, ledger.output, as_json=as_json)
+    except KeyboardInterrupt:  # who only looks leaves nothing unfinished
+        raise typer.Exit(Exit.INTERRUPTED) from None
+
+
+@app.command()
+def report(
+    output: Output,
+    target: Annotated[
+        str | None, typer.Option("--output", help="Write there; - is stdout. Without it a page is OUTPUT/report.html.")
+    ] = None,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")] = False,
+    as_json: Json = False,
+    cost_per_hour: Annotated[
+        float | None,
+        typer.Option(
+            help="What an hour of one worker costs, in any currency: then the report says what a billion tokens cost.",
+            envvar="TOKENMILL_COST_PER_HOUR",
+            min=0,
+        ),
+    ] = None,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+) -> None:
+    """What a job came to, and how: a page for people, Markdown for pull requests, JSON for machines. Sealed or not."""
+    from producer import display
+    from tokenmill import storage
+    from tokenmill.ledger import Ledger
+    from tokenmill.report import markdown, page, statistics
+    from tokenmill.settings import Settings
+
+    if as_markdown + as_json + show > 1:
+        raise UsageError("--markdown, --json and --open exclude each other. Give one of them.")
+    ledger = Ledger(output)
+    job = ledger.job()
+    with display.err.status("reading the entries"):
+        found = statistics(ledger, job, ledger.totals(), cost_per_hour=cost_per_hour)
+        said = markdown(found) if as_markdown else json.dumps(found.summary(), indent=2) + "\n" if as_json else page(found)
+    if target == "-" or (target is None and (as_markdown or as_json)):
+        typer.echo(said, nl=False)
+        return
+    place = storage.absolute(target) if target is not None else ledger.url("report.html")
+    Settings.from_environment().roots.admit(place)
+    storage.put(place, said.encode())
+    typer.echo(place)
+    if show:
+        _opened(place)
+
+
+def _opened(place: str) -> None:
+    """Show a page in the user's browser."""
+    import webbrowser
+    from pathlib import Path
+
+    from tokenmill import storage
+
+    if not storage.is_local(place):
+        raise UsageError(f"{place} is in no folder of this machine; give one to --open with --output FILE.")
+    if not webbrowser.open(Path(place).as_uri()):
+        typer.echo(f"tokenmill: there is no browser here; the page is {place}", err=True)
 
 
 @app.command()
@@ -64,6 +114,8 @@ def verify(
             typer.echo(finding)
     else:
         again = f"{verdict.compared:,} documents encoded again, same ids"
+        if verdict.outlived:
+            again += f"; {verdict.outlived:,} batches have outlived their sources, which were not read again"
         display.out.print(f"[bold green]verified[/] {verdict.files:,} files; {again}")
     if verdict.findings:
         raise typer.Exit(Exit.FAILED)
@@ -87,6 +139,23 @@ def convert(
     with display.err.status("converting") as shown:
         totals = converted(output, to, name, dtype, lambda done, shards: shown.update(f"converting {done:,}/{shards:,} shards"))
     display.sealed(totals, target.job().batches, target.output, None)
+
+
+@app.command()
+def retire(
+    output: Output,
+    keep: Annotated[int, typer.Option("--keep", help="The newest so many generations stay.", min=1, show_default=False)],
+) -> None:
+    """Remove the shards of older generations; which files they hold stays known, so none of these is taken again."""
+    from tokenmill.generations import Chain
+    from tokenmill.settings import Settings
+
+    chain = Chain(output)
+    Settings.from_environment().roots.admit(chain.output)
+    if chain.last() is None:
+        raise UsageError(f"{chain.output} holds no generations. Give the --output of jobs that have a --generation.")
+    gone = chain.retire(keep, time.time())
+    typer.echo(f"tokenmill: {len(gone):,} generations have no shards any more, the newest {keep:,} stay.", err=True)
 
 
 @app.command()

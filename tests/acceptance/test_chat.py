@@ -60,6 +60,7 @@ def test_a_job_of_conversations(tokenmill: Run, asked: list[object], tmp_path: P
             for n in range(len(shard.reader))
         ]
         assert sorted(found) == expected
+        assert dataset.manifest.tokens_learned == sum(mark for document in expected for _, mark in document)
         reasons = [reason for _, reason in BAD]
         assert dataset.manifest.rejected_by_reason == {reason: reasons.count(reason) for reason in reasons}
         verified = tokenmill("verify", output, "--full", "--json")

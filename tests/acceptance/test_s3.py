@@ -195,7 +195,7 @@ def test_a_cluster_whose_jobs_are_registered_in_s3(
         ("{corpus}/*.csv", "out", "holds no file that can be read"),
         ("{corpus}/_SUCCESS", "out", "the suffix names no source format"),
         ("s3://", "out", "s3:// names no bucket"),
-        ("gs://bucket/corpus", "out", "gs:// is not served"),
+        ("gcs://bucket/corpus", "out", "gcs:// is not served"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_started(corpus_url: str, source: str, output: str, said: str) -> None:

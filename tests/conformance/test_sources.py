@@ -18,7 +18,7 @@ from tokenmill.spec import JobSpec
 
 #: Puts a folder of files somewhere; the sources that name what is in it.
 Place = Callable[[Path], list[str]]
-PLACES = ["path", "s3", "web"]
+PLACES = ["path", "s3", "gs", "web"]
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def place(request: pytest.FixtureRequest) -> Iterator[Place]:
                 return [str(folder)]
             if request.param == "web":
                 return [server.put(f"/{name}", data) for name, data in files.items()]
-            prefix = request.getfixturevalue("prefix")
+            prefix = request.getfixturevalue("prefix" if request.param == "s3" else "google_prefix")
             for name, data in files.items():
                 storage.put(f"{prefix}/{name}", data)
             return [prefix]

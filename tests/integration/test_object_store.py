@@ -19,8 +19,8 @@ from tokenmill import documents, storage
 from tokenmill.errors import BatchError, TransientError, UsageError
 from tokenmill.job import Cut, Span
 from tokenmill.storage import ranged
+from tokenmill.storage.parts import PART
 from tokenmill.storage.s3 import connection
-from tokenmill.storage.s3.writer import PART
 
 TEXTS = [f"document {number} " + os.urandom(500).hex() for number in range(3000)]
 

@@ -11,7 +11,8 @@ import pytest
 import redis
 
 from producer.dispatch import AHEAD, Dispatcher, Outcome
-from producer.progress import Pace, Tally, look
+from producer.pace import Pace
+from producer.progress import Tally, look
 from producer.queue import BatchQueue, queue_of
 from tests.unit.test_ledger import entry, job
 from tokenmill import broker as names

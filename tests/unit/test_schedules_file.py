@@ -82,8 +82,8 @@ def test_what_is_wrong_is_named_with_its_line(file: Path, old: str, new: str, sa
 
 def test_a_line_in_the_job_of_the_second_schedule(file: Path) -> None:
     """Tables of one name are told apart, those of their outputs too."""
-    job = '[[schedule]]\nname = "{0}"\ncron = "* * * * *"\n[schedule.job]\nsources = ["a"]\n'
-    job += '[[schedule.job.output]]\noutput = "a"\n'
+    job = '[[schedule]]\nname = "{0}"\ncron = "* * * * *"\n'
+    job += '[schedule.job]\nsources = ["a"]\n[[schedule.job.output]]\noutput = "a"\n'
     file.write_text(job.format("one") + job.format("two") + "strid = 3")
     with pytest.raises(UsageError, match=r"line 15: strid is no option of a job\. Did you mean stride"):
         table.read(str(file))

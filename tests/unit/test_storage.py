@@ -8,13 +8,18 @@ from itertools import accumulate
 from pathlib import Path
 
 import pytest
+import requests
 from botocore import exceptions as boto
+from google.api_core import exceptions as google_exceptions
+from google.auth import exceptions as auth
 
 from tokenmill import storage
 from tokenmill.errors import BatchError, TokenmillError, TransientError, UsageError, from_os_error
+from tokenmill.storage.gs import connection as google
 from tokenmill.storage.local import AtomicFile
+from tokenmill.storage.parts import PART
 from tokenmill.storage.s3 import connection
-from tokenmill.storage.s3.writer import PART, part_size
+from tokenmill.storage.s3.writer import part_size
 
 
 def test_a_path_being_written_has_another_name(tmp_path: Path) -> None:
@@ -43,7 +48,12 @@ def test_a_full_disk_is_waited_for(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("url", "said"),
-    [("gs://bucket/key", "gs:// is not served. Give a path"), ("s3:///key", "names no bucket"), ("s3://", "names no bucket")],
+    [
+        ("gcs://bucket/key", "gcs:// is not served. Give a path"),
+        ("s3:///key", "names no bucket"),
+        ("s3://", "names no bucket"),
+        ("gs:///key", "names no bucket"),
+    ],
 )
 def test_what_is_no_place_is_refused_by_name(url: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
@@ -120,6 +130,50 @@ def test_what_s3_says_is_sorted(error: Exception, reading: type[Exception], writ
     for expected, found in ((reading, connection.sort(error, "doing x")), (writing, connection.sort(error, "x", writing=True))):
         assert type(found) is expected
     with pytest.raises(TokenmillError, match=r"^reading s3://b/k: "), connection.sorted_errors("reading s3://b/k"):
+        raise error
+
+
+def google_answer(status: int, method: str = "GET", *, media: bool = False) -> Exception:
+    response = requests.Response()
+    response.status_code, response.reason = status, "said so"
+    response.request = requests.Request(method, "https://storage.googleapis.com/x?upload_id=secret").prepare()
+    if media:
+        return google.InvalidResponse(response, "Request failed", status)
+    return google_exceptions.from_http_response(response)
+
+
+@pytest.mark.parametrize(
+    ("error", "reading", "writing"),
+    [
+        (google_answer(503), TransientError, TransientError),
+        (google_answer(429), TransientError, TransientError),
+        (google_answer(408), TransientError, TransientError),
+        (google_answer(410, "PUT", media=True), TransientError, TransientError),
+        (google_answer(404, "PUT", media=True), TransientError, TransientError),
+        (google_answer(404, "POST", media=True), UsageError, UsageError),
+        (google_answer(404), UsageError, UsageError),
+        (google_answer(401), UsageError, UsageError),
+        (google_answer(403), BatchError, UsageError),
+        (google_answer(400), BatchError, UsageError),
+        (google_exceptions.RetryError("Timeout", google_answer(503)), TransientError, TransientError),
+        (
+            google_exceptions.RetryError("Timeout", requests.ConnectionError("?upload_id=secret")),
+            TransientError,
+            TransientError,
+        ),
+        (requests.exceptions.SSLError("CERTIFICATE_VERIFY_FAILED"), UsageError, UsageError),
+        (requests.exceptions.ChunkedEncodingError("?upload_id=secret"), TransientError, TransientError),
+        (auth.TransportError("away"), TransientError, TransientError),
+        (auth.RefreshError("away", retryable=True), TransientError, TransientError),
+        (auth.RefreshError("invalid_grant"), UsageError, UsageError),
+    ],
+    ids=str,
+)
+def test_what_google_says_is_sorted(error: Exception, reading: type[Exception], writing: type[Exception]) -> None:
+    for expected, found in ((reading, google.sort(error, "doing x")), (writing, google.sort(error, "x", writing=True))):
+        assert type(found) is expected
+        assert "secret" not in str(found)
+    with pytest.raises(TokenmillError, match=r"^reading gs://b/k: "), google.sorted_errors("reading gs://b/k"):
         raise error
 
 

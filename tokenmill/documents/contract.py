@@ -25,17 +25,27 @@ EXCERPT = 200
 class Reason(StrEnum):
     """Why a record did not become token ids."""
 
+    #: No JSON.
     BROKEN_JSON = "broken_json"
     #: A row whose quotes are wrong, or that has more or fewer fields than the first row names.
     BROKEN_ROW = "broken_row"
+    #: JSON, but no object.
     NOT_AN_OBJECT = "not_an_object"
+    #: The field with the text is not there.
     MISSING_FIELD = "missing_field"
+    #: The text is null.
     NULL_TEXT = "null_text"
+    #: The text is a number, a list or an object.
     NOT_TEXT = "not_text"
+    #: Bytes that are not UTF-8.
     INVALID_UTF8 = "invalid_utf8"
+    #: Half of a surrogate pair (`\ud800`), which no UTF-8 can say.
     LONE_SURROGATE = "lone_surrogate"
+    #: An empty text.
     EMPTY = "empty"
+    #: A record longer than `--max-document-bytes`.
     TOO_LONG = "too_long"
+    #: A special token's string in the text, with `--special-tokens reject`.
     SPECIAL_TOKEN = "special_token"
     #: No list of objects where the messages of a conversation should be.
     NOT_MESSAGES = "not_messages"
@@ -43,16 +53,19 @@ class Reason(StrEnum):
     TEMPLATE_ERROR = "template_error"
     #: What one turn becomes depends on a later one, so that it cannot be said which text is whose.
     TURNS_UNCLEAR = "turns_unclear"
-    #: No token of it would be learned from, or every one, see `tokenmill.masks`.
+    #: No token of it would be learned from, see `tokenmill.masks`.
     NOTHING_LEARNED = "nothing_learned"
+    #: Every token of it would be learned from.
     ALL_LEARNED = "all_learned"
     #: Dropped by the job's own length policy, see `tokenmill.lengths`.
     TOO_MANY_TOKENS = "too_many_tokens"
-    #: Given up, see `tokenmill.poison`: workers died over it …
+    #: Given up: workers died over it (`tokenmill.poison`).
     KILLED_WORKER = "killed_worker"
+    #: Given up: it took all the memory that a worker may have.
     OUT_OF_MEMORY = "out_of_memory"
+    #: Given up: it never came to its end.
     NEVER_ENDED = "never_ended"
-    #: … or the reference itself gives an error.
+    #: Given up: the reference itself gives an error.
     NOT_ENCODABLE = "not_encodable"
 
 

@@ -7,7 +7,7 @@ document that needs them.
 """
 
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -23,12 +23,17 @@ from tokenmill.tokenizers import Model, TextSearch
 #: Engines remember the words they have met, some without bound: gigatoken 0.10 (its issue #36) takes ten bytes for each byte of
 #: text that never repeats. A process that holds more than this forgets them, which costs the second that an engine loads …
 RESIDENT_BYTES = 480 << 20
-#: … but not before an engine had this much room.
-CACHE_BYTES = 96 << 20
+#: … but not before what was loaded last had this much room: the engines of two tokenizers in one process (several outputs of
+#: one read), with 96 MiB, were loaded anew every 60 MB of mixed text.
+CACHE_BYTES = 256 << 20
 
 
 class Encoder:
     """One engine bound to one tokenizer and one job's rules."""
+
+    #: Bytes that this process may hold before an engine is loaded anew. The process's, not each engine's own: a second
+    #: tokenizer beside the first would take the first one's room, and both would be loaded anew for every column.
+    _most: ClassVar[int] = RESIDENT_BYTES
 
     def __init__(self, model: Model, spec: JobSpec, engine: str, guard: tuple[int, ...] = ()) -> None:
         """Raises UsageError if there is no such engine.
@@ -44,8 +49,6 @@ class Encoder:
         self._special = TextSearch(token["content"] for token in model.special_tokens)
         self._guarded = TextSearch(map(chr, guard))
         self._bos, self._eos = model.id_of(spec.bos_token), model.id_of(spec.eos_token)
-        #: Bytes that this process may hold before the engine is loaded anew.
-        self._most = RESIDENT_BYTES
 
     @cached_property
     def reference(self) -> "Encoder":
@@ -87,7 +90,7 @@ class Encoder:
     def _engine(self) -> Engine:
         engine = ReferenceEngine(self.model, parse_special=self._parse) if self.name == REFERENCE else self._type(self.model)
         release_memory()  # what it was parsed from
-        self._most = max(RESIDENT_BYTES, resident_bytes() + CACHE_BYTES)
+        Encoder._most = max(RESIDENT_BYTES, resident_bytes() + CACHE_BYTES)
         return engine
 
     def _forget(self) -> None:

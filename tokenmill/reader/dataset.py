@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tokenmill import storage
 from tokenmill.errors import JobError, UsageError
+from tokenmill.generations import RETIRED, Chain
 from tokenmill.manifest import Manifest
 from tokenmill.reader import identity
 from tokenmill.reader.cache import ShardCache
@@ -24,13 +25,17 @@ from tokenmill.reader.shard import OpenShard
 from tokenmill.reader.windows import Documents, PieceWindows, Windows
 from tokenmill.record import FileDigest
 from tokenmill.shards import ShardReader
+from tokenmill.union import union
 
 if TYPE_CHECKING:
     import tokenizers
 
 
 class TokenDataset:
-    """All documents of a sealed output, in source order. Opening checks that every shard file is there and whole in size."""
+    """All documents of a sealed output, in source order; of generations, one after the other.
+
+    Opening checks that every shard file is there and whole in size.
+    """
 
     def __init__(
         self,
@@ -55,11 +60,22 @@ class TokenDataset:
         """
         self.output = storage.absolute(output)
         found = storage.find(storage.join(self.output, "manifest.json"))
-        if found is None:
+        #: The outputs that it reads, in order: one, or the sealed generations of a growing corpus.
+        self.outputs: tuple[str, ...] = (self.output,)
+        if found is not None:
+            self.manifest = Manifest.from_json(found, storage.join(self.output, "manifest.json"))
+            self._manifests = [self.manifest]
+        elif held := [*Chain(self.output).held()]:
+            self.manifest = union(held)
+            self.outputs, self._manifests = tuple(one.output for one in held), [one.manifest for one in held]
+        else:
             raise JobError(f"{output} is not sealed (no manifest.json). Run the same `tokenmill run` again to finish it.")
-        self.manifest = Manifest.from_json(found, storage.join(self.output, "manifest.json"))
-        if self.manifest.parts:
-            some = storage.join(output, self.manifest.parts[0].path)
+        #: Which shard is the first of each output.
+        self._firsts = [0, *accumulate(len(manifest.shards) for manifest in self._manifests)]
+        some = next(
+            (f"{url}/{one.parts[0].path}" for url, one in zip(self.outputs, self._manifests, strict=True) if one.parts), None
+        )
+        if some is not None:
             raise UsageError(f"{output} is split by {self.manifest.partition_by}. Open a part, such as {some}, or a Mixture.")
         if tokenizer is not None:
             identity.check(tokenizer, self.manifest.tokenizer, self.tokenizer, self.output)
@@ -86,6 +102,8 @@ class TokenDataset:
             yield from shard.files
 
     def _check_file(self, url: str, size: int | None, file: FileDigest, hashes: bool) -> None:
+        if size is None and storage.exists(storage.join(self.output, RETIRED)):
+            raise JobError(f"{self.output} is a generation that was retired: its shards are gone. Open those that are left.")
         if size is None:
             wrong = "is missing"
         elif size != file.bytes:
@@ -115,7 +133,7 @@ class TokenDataset:
         """The job's own tokenizer, from the output; no hub is asked."""
         from tokenmill.tokenizers import Model
 
-        url = storage.join(self.output, "tokenizer/tokenizer.json")
+        url = storage.join(self.outputs[-1], "tokenizer/tokenizer.json")
         return Model(storage.read(url), url).reference()
 
     # -- views ---------------------------------------------------------------------------------------------------------
@@ -165,10 +183,12 @@ class TokenDataset:
         return shard
 
     def _opened_anew(self, position: int) -> OpenShard:
+        place = bisect_right(self._firsts, position) - 1
+        output, manifest, position = self.outputs[place], self._manifests[place], position - self._firsts[place]
         if self._cache is None:
-            return OpenShard(self.output, self.manifest, position)
-        with self._cache.holding(self.output, self.manifest, position) as folder:
-            shard = OpenShard(folder, self.manifest, position)
+            return OpenShard(output, manifest, position)
+        with self._cache.holding(output, manifest, position) as folder:
+            shard = OpenShard(folder, manifest, position)
             shard.map()
             return shard
 

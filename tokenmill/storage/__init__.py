@@ -1,9 +1,9 @@
 """URLs in, bytes out: the one door to files, for sources and outputs alike.
 
-Comes in: a path, a `file://` URL, `s3://bucket/key`, and for reading `https://host/path` and `hf://datasets/ORG/NAME/path`
-(other schemes are refused by name). Goes out: bytes, open files, listings, errors sorted by `tokenmill.errors`. Always holds: a
-name either does not exist or holds complete content (law 6). A library for far storage is loaded when the first URL of its kind
-is met.
+Comes in: a path, a `file://` URL, `s3://bucket/key`, `gs://bucket/key`, and for reading `https://host/path` and
+`hf://datasets/ORG/NAME/path` (other schemes are refused by name). Goes out: bytes, open files, listings, errors
+sorted by `tokenmill.errors`. Always holds: a name either does not exist or holds complete content (law 6). A library for far
+storage is loaded when the first URL of its kind is met.
 """
 
 import hashlib
@@ -63,6 +63,15 @@ def _store(url: str) -> Store:
         from tokenmill.storage import s3
 
         return s3
+    if scheme == "gs":
+        try:
+            from tokenmill.storage import gs
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] not in ("google", "requests"):
+                raise
+            raise UsageError(f"{url}: gs:// needs Google's client. Run: pip install 'tokenmill[gs]', on every host.") from None
+
+        return gs
     if scheme == "hf":
         from tokenmill.storage import hub
 
@@ -71,7 +80,9 @@ def _store(url: str) -> Store:
         from tokenmill.storage import web
 
         return web
-    raise UsageError(f"{url}: {scheme}:// is not served. Give a path that every worker sees, or a URL: s3://, https://, hf://.")
+    raise UsageError(
+        f"{url}: {scheme}:// is not served. Give a path that every worker sees, or a URL: s3://, gs://, https://, hf://."
+    )
 
 
 def is_local(url: str) -> bool:

@@ -21,7 +21,7 @@ class FileStatus:
     """What a listing says of a file."""
 
     size: int
-    #: Changes when the content may have changed: modification time in nanoseconds, or the ETag in an object store.
+    #: Changes when the content may have changed: modification time in nanoseconds, in an object store the ETag or generation.
     mark: str
     #: Whether any stretch of it can be had; where not, it is read from its start.
     ranged: bool = True

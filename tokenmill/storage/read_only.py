@@ -10,7 +10,9 @@ from tokenmill.errors import UsageError
 
 def refuse(url: str) -> NoReturn:
     """Raise UsageError: nothing can be written to `url`."""
-    raise UsageError(f"{url}: nothing can be written there. Choose an output on a path that every worker sees, or on s3://.")
+    raise UsageError(
+        f"{url}: nothing can be written there. Choose an output on a path that every worker sees, on s3:// or gs://."
+    )
 
 
 def writer(url: str) -> NoReturn:

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from tokenmill.errors import BatchError
 from tokenmill.storage import remote
 from tokenmill.storage.contract import FileStatus
+from tokenmill.storage.parts import ObjectWriter
 from tokenmill.storage.ranged import opened
 from tokenmill.storage.s3.connection import CUT, client, code_of, place, sorted_errors
 from tokenmill.storage.s3.reader import ObjectVersion
-from tokenmill.storage.s3.writer import ObjectWriter
+from tokenmill.storage.s3.writer import MultipartUpload
 
 #: Who may not see or end unfinished uploads leaves them to the bucket's own rules; that is no reason not to seal a job.
 NOT_OURS = frozenset({"AccessDenied", "MethodNotAllowed", "NoSuchUpload", "NotImplemented"})
@@ -131,7 +132,7 @@ def mapped(url: str, dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def writer(url: str) -> ObjectWriter:
-    return ObjectWriter(url)
+    return ObjectWriter(MultipartUpload(url))
 
 
 def claim(url: str, data: bytes) -> bool:
