@@ -24,7 +24,7 @@ from tokenmill.errors import UsageError
 from tokenmill.settings import variable
 
 #: Keys whose text may hold placeholders.
-NAMES = frozenset({"sources", "sources_from", "include", "exclude", "tokenizer", "output", "generation", "name"})
+NAMES = frozenset({"sources", "sources_from", "include", "exclude", "tokenizer", "output", "generation", "name", "notify"})
 #: Keys that hold paths; a tokenizer is one if it begins with a dot.
 PATHS = frozenset({"sources", "sources_from", "output"})
 PLACEHOLDER = re.compile(r"\{(period|env\.\w+)(?::([^{}]*))?\}")

@@ -219,6 +219,20 @@ def request(
         Literal["auto", "cpu", "cuda"],
         _option("--device", panel=WORK, help="cuda: only workers that have a GPU do it; the ids are the same."),
     ] = "auto",
+    notify: Annotated[
+        list[str] | None,
+        _option(
+            "--notify", panel=WORK, help="Tell this webhook (https://…) of the end, or of the failure, in JSON. Repeatable."
+        ),
+    ] = None,
+    on_end: Annotated[
+        str | None,
+        _option(
+            "--on-end",
+            panel=WORK,
+            help="Run this command at the end, or the failure, with the same JSON on its standard input.",
+        ),
+    ] = None,
     name: Annotated[
         str | None, _option("--name", panel=WORK, help="Short name for people; by default the output folder's.")
     ] = None,
@@ -285,6 +299,8 @@ def request(
         check_every=check_every,
         engine=engine,
         device=device,
+        notify=tuple(notify or ()),
+        on_end=on_end,
     )
 
 

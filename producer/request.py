@@ -55,5 +55,8 @@ class Request:
     check_every: int = 1000
     engine: str = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    #: Who is told of the end: addresses of webhooks, which may be secret, and a command.
+    notify: tuple[str, ...] = ()
+    on_end: str | None = None
     #: Other outputs that are to be made of the same read.
     beside: tuple["Request", ...] = ()

@@ -119,6 +119,12 @@ def child_environment(*, broker: str, gpus: str | None = None, metrics: str | No
     return {**os.environ, **kept, **single, **visible, **counted, "TOKENMILL_BROKER": broker}
 
 
+def hook_environment(said: dict[str, str]) -> dict[str, str]:
+    """The environment of a user's own command: what is said, and no address that is a secret."""
+    secret = ("TOKENMILL_BROKER", "TOKENMILL_NOTIFY")
+    return {**{name: value for name, value in os.environ.items() if name not in secret}, **said}
+
+
 def without_broker() -> dict[str, str]:
     """The environment of a process that is to start a private broker."""
     return {name: value for name, value in os.environ.items() if name != "TOKENMILL_BROKER"}

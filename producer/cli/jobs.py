@@ -2,6 +2,8 @@
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,7 +11,7 @@ import typer
 from producer.cli.command import Exit, Json, Output, Workers, app, broker
 from producer.options import takes_request
 from producer.request import Request
-from tokenmill.errors import UsageError
+from tokenmill.errors import TokenmillError, UsageError
 
 if TYPE_CHECKING:
     from producer.dispatch import Outcome
@@ -136,7 +138,9 @@ def retry(output: Output, workers: Workers = 0) -> None:
     prepared = Prepared(job, ledger, len(ledger.committed()), "")
     typer.echo(f"tokenmill: {parked:,} parked batches are taken up again, {prepared.resumed:,} are committed.", err=True)
     if settings.broker is None:
-        _drive(prepared, workers)
+        began = time.monotonic()
+        outcome = _drive(prepared, workers)
+        _conclude(prepared, outcome, time.monotonic() - began)
     else:
         service.register(settings.home, job, ledger.output)
         typer.echo(ledger.output)
@@ -151,12 +155,14 @@ def _run(request: Request, workers: int) -> None:
 
     admit(Device(request.device), workers)
     began = time.monotonic()
-    with display.err.status("preparing"):
-        prepared = prepare(request)
-    if _stands(prepared):
-        return
-    display.introduce(prepared)
-    _drive(prepared, workers, began)
+    with _told(request):
+        with display.err.status("preparing"):
+            prepared = prepare(request)
+        if _stands(prepared):
+            return
+        display.introduce(prepared)
+        outcome = _drive(prepared, workers)
+    _conclude(prepared, outcome, time.monotonic() - began, request)
 
 
 def _submit(request: Request, follow: bool) -> None:
@@ -168,10 +174,12 @@ def _submit(request: Request, follow: bool) -> None:
     from producer.queue import BatchQueue, queue_of
     from tokenmill.settings import Settings
 
+    if not follow and (request.notify or request.on_end):
+        raise UsageError("--notify and --on-end need somebody who waits for the end. Give --follow too.")
     settings, began = Settings.from_environment(), time.monotonic()
     queue = BatchQueue(broker())
     queue.ping()
-    with display.err.status("preparing"):
+    with _told(request), display.err.status("preparing"):
         prepared = prepare(request)
     if _stands(prepared):
         typer.echo(prepared.ledger.output)
@@ -184,9 +192,9 @@ def _submit(request: Request, follow: bool) -> None:
     if not follow:
         typer.echo(prepared.ledger.output)
         return
-    with display.LiveProgress() as live:
+    with _told(request), display.LiveProgress() as live:
         outcome = follow_job(Dispatcher(prepared.ledger, queue), live.show, live.note, patience=None)
-    _conclude(prepared, outcome, time.monotonic() - began)
+    _conclude(prepared, outcome, time.monotonic() - began, request)
 
 
 def _stands(prepared: "Prepared") -> bool:
@@ -197,24 +205,38 @@ def _stands(prepared: "Prepared") -> bool:
     return True
 
 
-def _drive(prepared: "Prepared", workers: int, began: float | None = None) -> None:
+def _drive(prepared: "Prepared", workers: int) -> "Outcome":
     """A prepared job to its end on this machine."""
     from producer import display
     from producer.local import run_here
     from tokenmill.settings import Settings
 
-    began = time.monotonic() if began is None else began
     with display.LiveProgress() as live:
-        outcome = run_here(prepared, Settings.from_environment().broker, workers, live.show, live.note)
-    _conclude(prepared, outcome, time.monotonic() - began)
+        return run_here(prepared, Settings.from_environment().broker, workers, live.show, live.note)
 
 
-def _conclude(prepared: "Prepared", outcome: "Outcome", seconds: float) -> None:
-    """Print how the job ended and leave with its status."""
-    from producer import display
+@contextmanager
+def _told(request: Request) -> Iterator[None]:
+    """Tell whom the request names if the job fails in the `with` block."""
+    from producer import notify
+
+    notify.check(request)
+    try:
+        yield
+    except TokenmillError as error:
+        failed = notify.Notice(event="failed", job=None, name=request.name, output=request.output, reason=str(error))
+        notify.tell(failed, request.notify, request.on_end)
+        raise
+
+
+def _conclude(prepared: "Prepared", outcome: "Outcome", seconds: float, request: Request | None = None) -> None:
+    """Print how the job ended, tell whom the request names, and leave with its status."""
+    from producer import display, ending, notify
     from producer.dispatch import Outcome
     from tokenmill.ledger import Ledger
 
+    if request is not None and (request.notify or request.on_end):
+        notify.tell(ending.notice(prepared, outcome, seconds), request.notify, request.on_end)
     if outcome is Outcome.PARKED:
         for parked in prepared.ledger.parked():
             typer.echo(f"tokenmill: batch {parked.index:06d} is parked: {parked.reason}", err=True)

@@ -10,7 +10,7 @@ import socket
 import sys
 from datetime import UTC, datetime
 
-from producer import service
+from producer import ending, notify, service
 from producer.dispatch import Dispatcher, Outcome, follow
 from producer.local import admit, run_here
 from producer.period import Period
@@ -51,17 +51,9 @@ def carry_out(schedule: Schedule, runs: Runs, account: Account, workers: int) ->
     except (JobError, BatchError) as error:
         end = _end(account, "failed", str(error), prepared)
     else:
-        if outcome is Outcome.SEALED:
-            end = _end(account, "sealed", "", prepared)
-        elif outcome is Outcome.PARKED:
-            parked = prepared.ledger.parked()
-            remedy = f"Mend the cause and run: tokenmill retry {prepared.ledger.output}"
-            end = _end(
-                account, "parked", f"{len(parked):,} batches are parked, the first: {parked[0].reason} {remedy}", prepared
-            )
-        else:
-            end = _end(account, "cancelled", "somebody cancelled the job", prepared)
-    runs.end(period, end)
+        end = _end(account, outcome.value, ending.reason(prepared, outcome), prepared)
+    if runs.end(period, end):
+        _tell(schedule, account, end, prepared)
     found = runs.find(period)
     return found.end if found is not None and found.end is not None else end
 
@@ -105,6 +97,30 @@ class _Notes:
 
 def _quiet(progress: Progress) -> None:
     """Nobody looks on."""
+
+
+def _tell(schedule: Schedule, account: Account, end: RunEnd, prepared: Prepared | None) -> None:
+    """Tell whom schedule and job name; who cannot be told is a line of the log."""
+    key, job = account.run.period, schedule.job
+    try:
+        urls = job.place.filled("notify", [*schedule.notify, *job.options.get("notify", ())], Period.parsed(key))
+    except UsageError as error:
+        log.warning("%s", error)
+        urls = []
+    ledger = None if prepared is None else prepared.ledger
+    notice = notify.Notice(
+        event=end.outcome,
+        job=None if prepared is None else prepared.job.job_id,
+        name=schedule.name,
+        output="" if ledger is None else ledger.output,
+        period=key,
+        documents=end.documents,
+        tokens=end.tokens,
+        seconds=end.seconds,
+        reason=end.reason,
+        report=None if ledger is None or end.outcome != "sealed" else ledger.url("report.html"),
+    )
+    notify.tell(notice, urls, schedule.on_end or job.options.get("on_end"))
 
 
 def _end(account: Account, outcome: RunOutcome, reason: str, prepared: Prepared | None) -> RunEnd:

@@ -41,6 +41,8 @@ LOOK, WAIT = 60.0, 0.5
 DEATHS = 3
 #: A message may come from a host whose clock is ahead by so much.
 AHEAD = timedelta(minutes=1)
+#: What is raised while the broker is away.
+TROUBLE = (OSError, redis.RedisError, OperationalError, KombuError)
 
 
 class Scheduler:
@@ -92,7 +94,10 @@ class Scheduler:
         del self._children[name]
         period, status = account.run.period, process.returncode
         if status == 0:
-            self._queue.clear(JobKeys("run", self._runs[name].url(period)))
+            try:
+                self._queue.clear(JobKeys("run", self._runs[name].url(period)))
+            except redis.RedisError:
+                pass  # the lease ends by itself
         elif status == AGAIN:
             self._again[name] = time.monotonic() + LOOK
         else:
@@ -100,7 +105,10 @@ class Scheduler:
             if self._deaths[f"{name} {period}"] >= DEATHS:
                 reason = f"its process died {DEATHS} times, the last with status {status}; the scheduler's log says more"
                 end = RunEnd(outcome="failed", reason=reason, host=account.run.host, ended=datetime.now(UTC))
-                self._runs[name].end(period, end)
+                try:
+                    self._runs[name].end(period, end)
+                except TokenmillError as error:
+                    log.warning("%s %s: %s", name, period, error)
         self.look(name, datetime.now(UTC))
 
     def end(self) -> None:
@@ -124,7 +132,8 @@ class Receiver:
         self._due = []
         try:
             if self._connection is None:
-                self._connection = self._app.connection_for_read()
+                # kombu would wait for the broker itself, and nobody would look after the runs meanwhile
+                self._connection = self._app.connection_for_read(transport_options={"max_retries": 1})
                 queue = Queue(QUEUE, Exchange(QUEUE), routing_key=QUEUE)
                 Consumer(self._connection.default_channel, [queue], on_message=self._take).consume()
             self._connection.drain_events(timeout=WAIT)
@@ -132,11 +141,21 @@ class Receiver:
             pass
         except (ValueError, TypeError, LookupError) as error:
             log.warning("what is no message is dropped: %s", error)
-        except (OSError, redis.RedisError, OperationalError, KombuError) as error:
-            log.warning("the broker is away: %s", error)
-            self._connection = None
-            time.sleep(WAIT)
+        except TROUBLE as error:
+            self._away(error)
         return self._due
+
+    def acknowledge(self, message: Any) -> None:
+        """Done with a message; where the broker is away it comes again, and does no harm."""
+        try:
+            message.ack()
+        except TROUBLE as error:
+            self._away(error)
+
+    def _away(self, error: Exception) -> None:
+        log.warning("the broker is away: %s", error)
+        self._connection = None
+        time.sleep(WAIT)
 
     def close(self) -> None:
         """Give back what was not acknowledged."""
@@ -186,7 +205,7 @@ def serve(schedules: Schedules, broker: str | None, workers: int) -> None:
                 look_again = time.monotonic() + LOOK
             for name, period, message in receiver.wait():
                 scheduler.look(name, _now(schedules[name], period))
-                message.ack()
+                receiver.acknowledge(message)
             scheduler.turn()
 
 

@@ -39,6 +39,8 @@ class _Keys(BaseModel):
     catch_up: CatchUp = "latest"
     max_lateness: str = "1d"
     overlap: Overlap = "skip"
+    notify: list[str] = []
+    on_end: str | None = None
 
 
 class _FileKeys(BaseModel):
@@ -63,6 +65,9 @@ class Schedule:
     max_lateness: timedelta
     #: What becomes of a period that falls due while the one before still runs.
     overlap: Overlap
+    #: Who is told how a run ended: webhooks, whose `{env.NAME}` is filled in when they are, and a command.
+    notify: tuple[str, ...] = ()
+    on_end: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,8 @@ def _schedule(table: TomlTable, found: dict[str, Any]) -> Schedule:
         catch_up=keys.catch_up,
         max_lateness=timedelta(**{UNITS[lateness[2]]: int(lateness[1])}),
         overlap=keys.overlap,
+        notify=tuple(keys.notify),
+        on_end=keys.on_end,
     )
 
 

@@ -13,13 +13,14 @@ import redis
 from celery.beat import PersistentScheduler
 
 from producer.local import PrivateBroker
+from producer.queue import BatchQueue
 from producer.schedule import beat, table
 from producer.schedule.service import Receiver
-from tokenmill.broker import client_url
+from tokenmill.broker import JobKeys, client_url
 
 QUEUE = f"tokenmill:{beat.QUEUE}"
 
-#: A beat that sends what is due at a moment, and is killed before it can do anything else.
+#: A beat that sends what is due at some moments, and is killed before it can do anything else.
 KILLED = """
 import os, signal, sys
 from datetime import datetime
@@ -27,11 +28,14 @@ from celery.beat import PersistentScheduler
 from producer.schedule import beat, table
 from tests.integration import test_beat
 
-path, broker, state, test_beat.moment = *sys.argv[1:4], datetime.fromisoformat(sys.argv[4])
+path, broker, state, *moments = sys.argv[1:]
+test_beat.moment = datetime.fromisoformat(moments[0])
 app = beat.application(table.read(path), broker, test_beat.now)
 scheduler = PersistentScheduler(app, schedule_filename=state)
-while scheduler.tick() == 0:
-    pass
+for moment in moments:
+    test_beat.moment = datetime.fromisoformat(moment)
+    while scheduler.tick() == 0:
+        pass
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -91,11 +95,12 @@ def test_beat_is_killed_after_the_send(file: Path, tmp_path: Path) -> None:
     """The next one, with what the first left on disk, does not send the night again."""
     with PrivateBroker() as broker:
         client = redis.Redis.from_url(client_url(broker.url))
-        for at in ("2026-03-27T12:00:00+00:00", "2026-03-28T01:30:06+00:00", "2026-03-28T01:30:12+00:00"):
-            command = [sys.executable, "-c", KILLED, str(file), broker.url, str(tmp_path / "state"), at]
+        nights = ["2026-03-27T12:00:00+00:00", "2026-03-28T01:30:06+00:00", "2026-03-29T01:30:06+00:00"]
+        for moments in (nights, ["2026-03-29T01:30:12+00:00"]):
+            command = [sys.executable, "-c", KILLED, str(file), broker.url, str(tmp_path / "state"), *moments]
             done = subprocess.run(command, env=dict(os.environ), cwd=Path(__file__).parents[2], capture_output=True, text=True)
             assert done.returncode == -signal.SIGKILL, done.stderr
-        assert [period for period, _ in sent(client)] == ["2026-03-28"]
+        assert [period for period, _ in sent(client)] == ["2026-03-28", "2026-03-29"]
         client.close()
 
 
@@ -120,6 +125,34 @@ def test_what_is_no_message_of_ours_is_dropped(file: Path, caplog: pytest.LogCap
         assert client.llen(QUEUE) == 0
         assert caplog.text.count("dropped") == 7
         client.close()
+
+
+def test_the_rights_that_compose_gives_are_enough(file: Path, tmp_path: Path) -> None:
+    """Beat, the receiver and the lease of a run, as the user `tokenmill` of the broker in docker-compose.yml."""
+    global moment
+    compose = Path("docker-compose.yml").read_text()
+    (rule,) = [line.strip() for line in compose.splitlines() if line.strip().startswith("user tokenmill on >")]
+    rights = rule.partition(" resetchannels ")[2].split()
+    schedules = table.read(str(file))
+    with PrivateBroker() as broker:
+        admin = redis.Redis.from_url(client_url(broker.url))
+        admin.execute_command("ACL", "SETUSER", "tokenmill", "on", ">secret", "resetchannels", *rights)
+        url = "redis+socket://tokenmill:secret@" + broker.url.rpartition("@")[2]
+        moment = datetime(2026, 3, 27, 12, tzinfo=UTC)
+        scheduler = PersistentScheduler(beat.application(schedules, url, now), schedule_filename=str(tmp_path / "state"))
+        moment = datetime(2026, 3, 28, 1, 31, tzinfo=UTC)
+        receiver, found = Receiver(schedules, url), []
+        while scheduler.tick() == 0 or not found:
+            found += receiver.wait()
+        receiver.acknowledge(found[0][2])
+        assert found[0][:2] == ("n", "2026-03-28")
+        one, two, keys = BatchQueue(url), BatchQueue(url), JobKeys("run", "runs/n/2026-03-28.json")
+        assert (one.lead(keys), two.lead(keys), one.lead(keys)) == (True, False, True)
+        one.clear(keys)
+        assert two.lead(keys)
+        receiver.close()
+        scheduler.close()
+        admin.close()
 
 
 def test_two_beats_of_one_host_keep_apart(tmp_path: Path) -> None:

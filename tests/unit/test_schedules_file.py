@@ -93,3 +93,14 @@ def test_a_schedule_that_there_is_not(file: Path) -> None:
     file.write_text(GOOD)
     with pytest.raises(UsageError, match=r"has no schedule 'wob'\. It has web, code"):
         table.read(str(file))["wob"]
+
+
+def test_what_the_readme_and_the_sample_say(file: Path) -> None:
+    """Both are schedules files."""
+    (file.parent / "nightly.toml").write_text('sources = ["w"]\ntokenizer = "gpt2"\noutput = "out/{period}"')
+    blocks = [block for block in Path("README.md").read_text().split("```") if block.startswith("toml\n")]
+    (block,) = [block for block in blocks if "[[schedule]]" in block]
+    file.write_text(block.removeprefix("toml\n"))
+    assert table.read(str(file))["web"].overlap == "skip"
+    sample = table.read("deploy/schedules/schedules.toml")
+    assert sample["web"].job.request(Period.parsed("2026-11-24")).sources == ("/data/web/2026/11/24",)
