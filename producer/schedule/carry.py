@@ -18,6 +18,7 @@ from producer.prepare import Prepared, prepare
 from producer.progress import Progress
 from producer.queue import BatchQueue
 from producer.schedule import table
+from producer.schedule.drift import drift
 from producer.schedule.runs import Account, RunEnd, RunJob, Runs
 from producer.schedule.runs import Outcome as RunOutcome
 from producer.schedule.table import Schedule
@@ -52,10 +53,13 @@ def carry_out(schedule: Schedule, runs: Runs, account: Account, workers: int) ->
         end = _end(account, "failed", str(error), prepared)
     else:
         end = _end(account, outcome.value, ending.reason(prepared, outcome), prepared)
+        if outcome is Outcome.SEALED:
+            found = drift(runs, period, prepared.ledger.output, schedule.limits)
+            end = end.model_copy(update={"alarms": found.alarms if found else ()})
     if runs.end(period, end):
         _tell(schedule, account, end, prepared)
-    found = runs.find(period)
-    return found.end if found is not None and found.end is not None else end
+    standing = runs.find(period)
+    return standing.end if standing is not None and standing.end is not None else end
 
 
 def _prepared(schedule: Schedule, runs: Runs, account: Account) -> Prepared:
@@ -109,7 +113,7 @@ def _tell(schedule: Schedule, account: Account, end: RunEnd, prepared: Prepared 
         urls = []
     ledger = None if prepared is None else prepared.ledger
     notice = notify.Notice(
-        event=end.outcome,
+        event="alarm" if end.alarms else end.outcome,
         job=None if prepared is None else prepared.job.job_id,
         name=schedule.name,
         output="" if ledger is None else ledger.output,
@@ -117,7 +121,7 @@ def _tell(schedule: Schedule, account: Account, end: RunEnd, prepared: Prepared 
         documents=end.documents,
         tokens=end.tokens,
         seconds=end.seconds,
-        reason=end.reason,
+        reason=end.reason or "; ".join(end.alarms),
         report=None if ledger is None or end.outcome != "sealed" else ledger.url("report.html"),
     )
     notify.tell(notice, urls, schedule.on_end or job.options.get("on_end"))

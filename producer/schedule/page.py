@@ -77,7 +77,8 @@ def show_history(schedules: Schedules, chosen: Iterable[Schedule], out: Console,
     for schedule, account in found:
         end = account.end
         figures = ("", "", "") if end is None or end.outcome != "sealed" else _figures(account)
-        reason = f": {end.reason}" if end is not None and end.reason else ""
+        said = "" if end is None else end.reason or "; ".join(end.alarms)
+        reason = f": {said}" if said else ""
         table.add_row(account.run.period, schedule.name, Text.assemble(_outcome(account), (reason, "dim")), *figures)
     out.print(table)
 
@@ -91,8 +92,8 @@ def show_end(account: Account, out: Console) -> None:
     if end.outcome == "sealed":
         documents, tokens, took = _figures(account)
         out.print(f"{documents} documents · {tokens} tokens · {took}")
-    elif end.reason:
-        out.print(Text(end.reason))
+    for said in (*end.alarms, *([end.reason] if end.reason else [])):
+        out.print(Text(said))
 
 
 def _named(schedule: Schedule, now: datetime) -> Iterator[tuple[Schedule, Occurrence]]:
@@ -139,6 +140,7 @@ def _account(account: Account) -> dict[str, Any]:
         "outputs": [] if job is None else list(job.outputs),
         "outcome": None if end is None else end.outcome,
         "reason": "" if end is None else end.reason,
+        "alarms": [] if end is None else list(end.alarms),
         "documents": 0 if end is None else end.documents,
         "tokens": 0 if end is None else end.tokens,
         "seconds": None if end is None else end.seconds,

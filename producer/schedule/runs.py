@@ -1,7 +1,8 @@
 """The record of runs in storage: one claim and one end for each period of a schedule, whoever wrote them first.
 
-Comes in: records. Goes out: `RUNS/<name>/<period>.json` (the claim), `.job.json` (the job that was made of it) and `.end.json`,
-and the records read back. Always holds: of many schedulers one claims a period, and of many ends the first stands.
+Comes in: records. Goes out: `RUNS/<name>/<period>.json` (the claim), `.job.json` (the job that was made of it), `.diff.json`
+(what it brought against the run before) and `.end.json`, and the records read back. Always holds: of many schedulers one
+claims a period, and of many ends the first stands.
 """
 
 from collections.abc import Iterator
@@ -48,6 +49,8 @@ class RunEnd(Record):
     version: Literal[1] = VERSION
     outcome: Outcome
     reason: str = ""
+    #: What has moved further since the run before than the schedule's limits allow.
+    alarms: tuple[str, ...] = ()
     documents: int = 0
     tokens: int = 0
     #: From its claim on.

