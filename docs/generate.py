@@ -6,6 +6,7 @@ holds: nothing here lists what the code knows already; `tests/unit/test_docs.py`
 """
 
 import inspect
+import json
 import os
 import textwrap
 from collections.abc import Iterable, Iterator
@@ -14,6 +15,7 @@ from types import ModuleType
 from typing import Any, Literal, get_args, get_origin
 
 import typer.main
+from pydantic import BaseModel
 from sphinx.pycode import ModuleAnalyzer
 
 from producer import gauges
@@ -21,6 +23,7 @@ from producer.cli import app, command
 from producer.cli.generate_tokens import alone
 from producer.jobschema import schema
 from producer.options import request
+from producer.schedule import table
 from tokenmill import errors, settings
 from tokenmill.documents import contract
 from tokenmill.metric import Metric
@@ -64,6 +67,7 @@ def pages() -> dict[Path, str]:
         "commands": commands_page(),
         "settings": settings_page(),
         "jobfile": jobfile_page(),
+        "schedules": schedules_page(),
         "metrics": metrics_page(),
         "errors": errors_page(),
     }
@@ -168,6 +172,30 @@ def jobfile_page() -> str:
             "differ among them.",
             "`#:schema job.schema.json` in the first line gives editors the list: `tokenmill schema > job.schema.json`.",
             _table(("key", "says", "is", "in `[[output]]`"), rows),
+        ]
+    )
+
+
+def schedules_page() -> str:
+    """The keys of a file of schedules."""
+    said = _comments(table)
+
+    def keys(model: type[BaseModel]) -> str:
+        rows = [
+            (f"`{key}`", said[model.__name__, key], "" if field.is_required() else f"`{json.dumps(field.default)}`")
+            for key, field in model.model_fields.items()
+        ]
+        return _table(("key", "says", "by default"), rows)
+
+    return _page(
+        [
+            "# schedules.toml",
+            "Which jobs run when: `tokenmill schedule --file schedules.toml` ([how to](../howto/nightly.md)). Paths start "
+            "at the file's folder. An unknown key is refused, with its line.",
+            "## The file",
+            keys(table.FileKeys),
+            "## Each `[[schedule]]`",
+            keys(table.ScheduleKeys),
         ]
     )
 

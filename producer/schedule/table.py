@@ -28,29 +28,41 @@ UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 HELP = "docs/howto/nightly.md lists the keys"
 
 
-class _Keys(BaseModel):
+class ScheduleKeys(BaseModel):
     """The keys of a `[[schedule]]`."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
+    #: What its runs are kept under, in the folder `runs`.
     name: PlainName
+    #: When: minute, hour, day of the month, month, day of the week.
     cron: str
+    #: Whose clock that is.
     timezone: str = "UTC"
+    #: A job file; or the job itself, in a table `[schedule.job]`.
     job: str | dict[str, Any]
+    #: Which periods are made up of those that no scheduler was there for.
     catch_up: CatchUp = "latest"
+    #: A period that is later is on record as missed: 90m, 12h, 2d.
     max_lateness: str = "1d"
+    #: What becomes of a period that falls due while the one before still runs.
     overlap: Overlap = "skip"
+    #: How far a figure of `tokenmill diff` may move from one run to the next before it is an alarm, such as `{ tokens = 0.5 }`.
     limits: dict[str, float] = {}
+    #: Webhooks that are told how a run ended; a secret in one comes from the environment, `{env.NAME}`.
     notify: list[str] = []
+    #: A command that is told, with JSON on its standard input.
     on_end: str | None = None
 
 
-class _FileKeys(BaseModel):
+class FileKeys(BaseModel):
     """The keys above them."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
+    #: Where runs are on record: a folder, or `s3://bucket/runs`.
     runs: str = "runs"
+    #: The schedules.
     schedule: list[dict[str, Any]]
 
 
@@ -96,7 +108,7 @@ def read(path: str) -> Schedules:
     """The schedules of a file. Raises UsageError if it cannot be read or says something that means nothing."""
     text = text_of(path)
     whole = TomlTable(path, text)
-    keys = _checked(whole, _FileKeys, parsed(path, text), "key of a schedules file")
+    keys = _checked(whole, FileKeys, parsed(path, text), "key of a schedules file")
     if not keys.schedule:
         raise UsageError(f"{path} has no [[schedule]]. Write one.")
     tables = [replace(whole, header="[[schedule]]", number=number) for number in range(len(keys.schedule))]
@@ -109,7 +121,7 @@ def read(path: str) -> Schedules:
 
 
 def _schedule(table: TomlTable, found: dict[str, Any]) -> Schedule:
-    keys = _checked(table, _Keys, found, "key of a schedule")
+    keys = _checked(table, ScheduleKeys, found, "key of a schedule")
     calendar = Calendar(keys.cron, keys.timezone)
     if refusal := calendar.refusal():
         raise UsageError(
