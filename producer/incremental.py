@@ -250,4 +250,4 @@ def _read(chain: Chain, generation: Generation) -> pa.Table:
     content = storage.find(url)
     if content is None or hashlib.sha256(content).hexdigest() != generation.files.sha256:
         raise JobError(f"{url} is missing or was changed; it says which files generation {generation.name} holds. Restore it.")
-    return pq.read_table(io.BytesIO(content), schema=SCHEMA)
+    return pq.read_table(io.BytesIO(content), schema=SCHEMA, use_threads=False, pre_buffer=False)

@@ -72,14 +72,14 @@ class PlanFile:
         group, row = divmod(index, GROUP)
         if self._group is None or self._group[0] != group:
             with storage.open_input(self._url) as file:
-                self._group = (group, _batches(pq.ParquetFile(file).read_row_group(group)))
+                self._group = (group, _batches(pq.ParquetFile(file).read_row_group(group, use_threads=False)))
         return self._group[1][row]
 
     def __iter__(self) -> Iterator[Batch]:
         with storage.open_input(self._url) as file:
             plan = pq.ParquetFile(file)
             for group in range(plan.num_row_groups):
-                yield from _batches(plan.read_row_group(group))
+                yield from _batches(plan.read_row_group(group, use_threads=False))
 
 
 def _batches(table: pa.Table) -> list[Batch]:

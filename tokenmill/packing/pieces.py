@@ -105,7 +105,7 @@ class Pieces:
             raise JobError(f"{url} is missing: without it nobody knows the documents of packed rows. {_advice(output)}")
         try:
             with storage.open_input(url) as file:
-                table = pq.ParquetFile(file).read()
+                table = pq.ParquetFile(file).read(use_threads=False)
             if not table.schema.equals(_schema()):
                 raise JobError(f"{url} does not hold {', '.join(COLUMNS)}. {_advice(output)}")
             return cls(*(column.to_numpy().astype(np.int64, copy=False) for column in table.columns))

@@ -67,7 +67,7 @@ class ParquetReader(ListReader):
     def _decoded(self, group: int) -> Lists:
         try:
             with storage.open_input(self._url) as file:
-                table = pq.ParquetFile(file, metadata=self._metadata).read_row_group(group)
+                table = pq.ParquetFile(file, metadata=self._metadata).read_row_group(group, use_threads=False)
         except (pa.ArrowException, OSError, BatchError) as error:
             raise damaged(self._output, self._path, f"cannot be decoded ({error})") from error
         return unpacked(table.column(0).combine_chunks())
