@@ -81,7 +81,7 @@ class PlanFile:
 
     def _opened(self) -> pq.ParquetFile:
         # From memory (20 MB for a million batches), since of a Python file Arrow 26 reads the footer in a thread of its
-        # own, which lets go of it when it likes: a command that ends just then is aborted (`PyBuffer::~PyBuffer`, waiting for the GIL).
+        # own, which lets go of it when it likes: a command that ends just then is aborted (`~PyBuffer` waits for the GIL).
         return pq.ParquetFile(pa.BufferReader(storage.read(self._url)))
 
 
