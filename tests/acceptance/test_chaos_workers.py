@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.acceptance.cluster import children, kill
+from tests.acceptance.cluster import children, committed, kill
 from tests.acceptance.trial import SLOW, WORKER, Trial
 
 
@@ -83,10 +83,14 @@ def test_a_worker_sleeps_past_its_lease_and_wakes_up(trial: Trial) -> None:
     """The sleeper's batch goes to another; when it wakes up it must neither commit nor disturb."""
     alpha = trial.cluster.worker("alpha")
     trial.submit()
-    struck = trial.begun("alpha")
-    since = time.monotonic()
-    asleep = children(alpha.pid)[1:]
-    kill(asleep, signal.SIGSTOP)
+    struck: set[int] = set()
+    while not struck:  # a batch may be committed between the look and the stop
+        running, since = trial.begun("alpha"), time.monotonic()
+        asleep = children(alpha.pid)[1:]
+        kill(asleep, signal.SIGSTOP)
+        struck = running - committed(trial.output)
+        if not struck:
+            kill(asleep, signal.SIGCONT)
     trial.cluster.worker("beta")
     trial.recovered(struck, WORKER, since)
     kill(asleep, signal.SIGCONT)
