@@ -13,10 +13,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from producer import bytesize
 from producer.corpus import Corpus, frames, pieces
 from producer.draft import draft
@@ -27,7 +23,7 @@ from producer.sample import Sample
 from tokenmill import __version__, documents, tokenizers
 from tokenmill import plan as plan_file
 from tokenmill.engines import choose
-from tokenmill.errors import BatchError, UsageError
+from tokenmill.errors import UsageError
 from tokenmill.generations import Chain, Generation
 from tokenmill.job import Batch, Device, EngineChoice, Job
 from tokenmill.ledger import Ledger
@@ -35,8 +31,8 @@ from tokenmill.record import FileDigest
 from tokenmill.settings import Settings
 from tokenmill.spec import JobSpec
 
-#: Bytes of the job's own text on which an engine has to agree, and from how many places of the corpus they are taken.
-SAMPLE_BYTES, SAMPLE_PLACES = 2 << 20, 16
+#: From how many places of the corpus the text is taken on which an engine has to agree.
+SAMPLE_PLACES = 16
 #: Packages whose versions can decide an id or a byte.
 VERSIONS = ("tokenizers", "pyarrow", "numpy", "msgspec")
 
@@ -234,7 +230,7 @@ def engine_for(
 ) -> EngineChoice:
     """The engine for a job, tried on its own text from some places."""
     folder = Settings.from_environment().cache
-    return choose(files.model, spec, request.engine, partial(_sample, spec, places), folder, corpus.bytes)
+    return choose(files.model, spec, request.engine, partial(documents.sample, places, spec), folder, corpus.bytes)
 
 
 def _job_id(spec: JobSpec, tokenizer_sha256: str, corpus: Corpus) -> str:
@@ -244,23 +240,6 @@ def _job_id(spec: JobSpec, tokenizer_sha256: str, corpus: Corpus) -> str:
     """
     files = "".join(f"{file.url}\t{file.size}\n" for file in corpus.files)
     return hashlib.sha256(b"\0".join((spec.to_json(), tokenizer_sha256.encode(), files.encode()))).hexdigest()[:16]
-
-
-def _sample(spec: JobSpec, places: Sequence[Batch]) -> pa.LargeStringArray:
-    """Some of a job's own text: the first documents of some batches."""
-    taken: list[pa.LargeStringArray] = []
-    for batch in places:
-        try:
-            found = next(documents.read(batch.spans[0], spec), None)
-        except BatchError:
-            continue  # the worker that gets this file reports it
-        if found is not None:
-            share = SAMPLE_BYTES // len(places)
-            # a document that is longer than the whole sample would take the reference seconds and gigabytes
-            sizes = pc.binary_length(found.text).to_numpy(zero_copy_only=False)
-            short = sizes < SAMPLE_BYTES
-            taken.append(found.text.filter(pa.array(short))[: int(np.searchsorted(np.cumsum(sizes[short]), share)) + 1])
-    return pa.concat_arrays(taken) if taken else pa.array([], pa.large_string())
 
 
 def _refuse_another(standing: Job, spec: JobSpec, tokenizer_sha256: str, corpus: Corpus, output: str) -> None:

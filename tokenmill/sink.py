@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tokenmill import storage
 from tokenmill.columns import Column
 from tokenmill.documents import MetadataFile, Reason, RejectedFile
-from tokenmill.engines import Encoder, SpotCheck, Tokens, joined
+from tokenmill.engines import REFERENCE, Encoder, SpotCheck, Tokens, joined
 from tokenmill.errors import TokenmillError
 from tokenmill.job import Counts, Job
 from tokenmill.ledger import Ledger
@@ -58,13 +58,11 @@ class Target:
     meter: Meter = field(default_factory=Meter)
 
     def trusted(self) -> Self:
-        """The same with the reference, if its engine has been found wrong."""
-        return self if self.ledger.disabled_engine(self.encoder.name) is None else self.with_reference()
-
-    def with_reference(self) -> Self:
-        """The same without its engine."""
+        """The same with what its engine falls back to, if that engine has been found wrong."""
+        if self.encoder.name == REFERENCE or self.ledger.disabled_engine(self.encoder.name) is None:
+            return self
         self.meter.disabled = True
-        return replace(self, encoder=self.encoder.reference)
+        return replace(self, encoder=self.encoder.fallback).trusted()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,16 +8,17 @@ import logging
 import signal
 import socket
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from producer import ending, notify, service
+from producer import ending, service
 from producer.dispatch import Dispatcher, Outcome, follow
 from producer.local import admit, run_here
 from producer.period import Period
 from producer.prepare import Prepared, prepare
 from producer.progress import Progress
 from producer.queue import BatchQueue
-from producer.schedule import table
+from producer.schedule import notices, table
 from producer.schedule.drift import drift
 from producer.schedule.runs import Account, RunEnd, RunJob, Runs
 from producer.schedule.runs import Outcome as RunOutcome
@@ -57,7 +58,7 @@ def carry_out(schedule: Schedule, runs: Runs, account: Account, workers: int) ->
             found = drift(runs, period, prepared.ledger.output, schedule.limits)
             end = end.model_copy(update={"alarms": found.alarms if found else ()})
     if runs.end(period, end):
-        _tell(schedule, account, end, prepared)
+        notices.tell(schedule, replace(account, end=end), prepared)
     standing = runs.find(period)
     return standing.end if standing is not None and standing.end is not None else end
 
@@ -101,30 +102,6 @@ class _Notes:
 
 def _quiet(progress: Progress) -> None:
     """Nobody looks on."""
-
-
-def _tell(schedule: Schedule, account: Account, end: RunEnd, prepared: Prepared | None) -> None:
-    """Tell whom schedule and job name; who cannot be told is a line of the log."""
-    key, job = account.run.period, schedule.job
-    try:
-        urls = job.place.filled("notify", [*schedule.notify, *job.options.get("notify", ())], Period.parsed(key))
-    except UsageError as error:
-        log.warning("%s", error)
-        urls = []
-    ledger = None if prepared is None else prepared.ledger
-    notice = notify.Notice(
-        event="alarm" if end.alarms else end.outcome,
-        job=None if prepared is None else prepared.job.job_id,
-        name=schedule.name,
-        output="" if ledger is None else ledger.output,
-        period=key,
-        documents=end.documents,
-        tokens=end.tokens,
-        seconds=end.seconds,
-        reason=end.reason or "; ".join(end.alarms),
-        report=None if ledger is None or end.outcome != "sealed" else ledger.url("report.html"),
-    )
-    notify.tell(notice, urls, schedule.on_end or job.options.get("on_end"))
 
 
 def _end(account: Account, outcome: RunOutcome, reason: str, prepared: Prepared | None) -> RunEnd:

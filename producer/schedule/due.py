@@ -6,6 +6,8 @@ has no end is found again by whoever looks next.
 """
 
 import socket
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from producer.schedule.calendar import Occurrence
@@ -18,8 +20,14 @@ ON_TIME = timedelta(minutes=5)
 MEMORY, MOST = timedelta(days=35), 500
 
 
-def look(schedule: Schedule, runs: Runs, now: datetime) -> list[Account]:
-    """Claim what is due; the runs that have no end yet, in order of period. Raises TransientError while storage is away."""
+def look(
+    schedule: Schedule, runs: Runs, now: datetime, passed_over: Callable[[Schedule, list[Account]], None] = lambda *_: None
+) -> list[Account]:
+    """Claim what is due; the runs that have no end yet, in order of period. Raises TransientError while storage is away.
+
+    Args:
+        passed_over: is given the skipped and missed periods to which this look has given their end.
+    """
     since = max(runs.since(now), now - max(schedule.max_lateness, MEMORY))
     claimed, ended = runs.periods()
     unfinished = sorted(claimed - ended)
@@ -31,7 +39,9 @@ def look(schedule: Schedule, runs: Runs, now: datetime) -> list[Account]:
         run = claim(schedule, occurrence, now, verdict, reason)
         if runs.claim(run):
             unfinished.append(run.period)
-    return [account for period in sorted(unfinished) if (account := _settled(runs, period, now)) is not None]
+    accounts = [account for period in sorted(unfinished) if (account := _settled(runs, period, now)) is not None]
+    passed_over(schedule, [account for account in accounts if account.end is not None])
+    return [account for account in accounts if account.end is None]
 
 
 def claim(schedule: Schedule, occurrence: Occurrence, now: datetime, verdict: Verdict = "run", reason: str = "") -> Run:
@@ -68,15 +78,15 @@ def _verdict(
 
 
 def _settled(runs: Runs, period: str, now: datetime) -> Account | None:
-    """A run that is to be carried out; the others get their end at once."""
+    """A run that is to be carried out, or one that we give its end at once; None if it has one."""
     account = runs.find(period)
     if account is None or account.end is not None:
         return None
     run = account.run
     if run.verdict == "run":
         return account
-    runs.end(period, RunEnd(outcome=run.verdict, reason=run.reason, host=run.host, ended=now))
-    return None
+    end = RunEnd(outcome=run.verdict, reason=run.reason, host=run.host, ended=now)
+    return replace(account, end=end) if runs.end(period, end) else None
 
 
 def _hours(span: timedelta) -> str:

@@ -26,6 +26,7 @@ from producer.queue import BatchQueue
 from producer.schedule.beat import QUEUE, TASK, application
 from producer.schedule.carry import AGAIN
 from producer.schedule.due import look
+from producer.schedule.notices import tell_passed_over
 from producer.schedule.runs import Account, RunEnd, Runs
 from producer.schedule.table import Schedule, Schedules
 from tokenmill.broker import JobKeys
@@ -60,7 +61,7 @@ class Scheduler:
     def look(self, name: str, now: datetime) -> None:
         """Claim what a schedule owes; what is to be carried out is begun by `turn`."""
         try:
-            unfinished = look(self._schedules[name], self._runs[name], now)
+            unfinished = look(self._schedules[name], self._runs[name], now, tell_passed_over)
         except TokenmillError as error:
             log.warning("%s: %s", name, error)
             return

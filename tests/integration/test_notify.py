@@ -4,6 +4,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,11 @@ import pytest
 
 from producer import notify
 from producer.notify import Notice, tell
+from producer.schedule import table
+from producer.schedule.due import look
+from producer.schedule.notices import tell_passed_over
+from producer.schedule.runs import Runs
+from tests.acceptance.cluster import WaitUntil
 from tokenmill.errors import UsageError
 
 NOTICE = Notice(
@@ -167,3 +173,21 @@ def asked() -> Callable[..., Any]:
     from producer.options import request
 
     return lambda **more: request(sources=["a"], tokenizer="t", output="o", **more)
+
+
+def test_periods_that_are_passed_over_are_told_of_once(hook: Hook, tmp_path: Path, wait_until: WaitUntil) -> None:
+    """Four nights without a scheduler: the last is made up, and of the three before it one message tells, whoever looks."""
+    job = '[schedule.job]\nsources = ["a"]\ntokenizer = "t"\noutput = "o"'
+    head = f'[[schedule]]\nname = "n"\ncron = "30 2 * * *"\ntimezone = "UTC"\nmax_lateness = "7d"\nnotify = ["{hook.url()}"]'
+    (tmp_path / "s.toml").write_text(f"{head}\n{job}")
+    schedules = table.read(str(tmp_path / "s.toml"))
+    runs, begin = Runs(schedules.runs, "n"), datetime(2026, 3, 1, tzinfo=UTC)
+    look(schedules["n"], runs, begin, tell_passed_over)
+    for _ in range(2):
+        (made_up,) = look(schedules["n"], runs, begin + timedelta(days=3, hours=5), tell_passed_over)
+        assert made_up.run.period == "2026-03-04"
+    wait_until(lambda: hook.told, "the message")
+    look(schedules["n"], runs, begin + timedelta(days=3, hours=6), tell_passed_over)
+    (said,) = hook.told
+    assert (said["event"], said["period"], said["name"]) == ("missed", "2026-03-03", "n")
+    assert said["reason"].endswith("2026-03-04 is run in its place; so with 2 periods before it")

@@ -3,8 +3,12 @@
 A new source format is one file here with a `Reader`, and one line in `FORMATS`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from tokenmill.documents.arrow import ArrowReader, record_batches
 from tokenmill.documents.compression import SUFFIXES as COMPRESSIONS
@@ -22,8 +26,8 @@ from tokenmill.documents.rejected import RejectedFile, rejections
 from tokenmill.documents.source import check_unchanged
 from tokenmill.documents.text import TextReader
 from tokenmill.documents.warc import WarcReader
-from tokenmill.errors import UsageError
-from tokenmill.job import Cut, Span
+from tokenmill.errors import BatchError, UsageError
+from tokenmill.job import Batch, Cut, Span
 from tokenmill.spec import JobSpec
 
 __all__ = [
@@ -49,7 +53,12 @@ __all__ = [
     "pieces",
     "read",
     "rejections",
+    "sample",
 ]
+
+
+#: Bytes of a sample.
+SAMPLE_BYTES = 2 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,3 +144,20 @@ def pieces(url: str, spec: JobSpec) -> list[int] | None:
 def read(span: Span, spec: JobSpec) -> Iterator[Documents]:
     """The documents of a span, in source order."""
     return format_of(span.url).reader.read(span, spec)
+
+
+def sample(batches: Sequence[Batch], spec: JobSpec) -> pa.LargeStringArray:
+    """Some of a job's own text: the first documents of some batches, about SAMPLE_BYTES together."""
+    taken: list[pa.LargeStringArray] = []
+    for batch in batches:
+        try:
+            found = next(read(batch.spans[0], spec), None)
+        except BatchError:
+            continue  # the worker that gets this file reports it
+        if found is not None:
+            share = SAMPLE_BYTES // len(batches)
+            # a document that is longer than the whole sample would take the reference seconds and gigabytes
+            sizes = pc.binary_length(found.text).to_numpy(zero_copy_only=False)
+            short = sizes < SAMPLE_BYTES
+            taken.append(found.text.filter(pa.array(short))[: int(np.searchsorted(np.cumsum(sizes[short]), share)) + 1])
+    return pa.concat_arrays(taken) if taken else pa.array([], pa.large_string())

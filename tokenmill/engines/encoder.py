@@ -1,9 +1,9 @@
-"""Exact ids for a text column under a job's rules: an engine, and the reference where only that will do.
+"""Exact ids for a text column under a job's rules: an engine, and its fallback where the engine will not do.
 
 Comes in: a text column without damage. Goes out: `Tokens` with BOS and EOS in place. Always holds: a document with a code point
-of the engine's guard goes to the reference, and so does one of which the engine itself is not sure, and, where special tokens
-are to be parsed, one that holds such a token's string: an engine takes all text as text (law 5). Both engines load at the first
-document that needs them.
+of the engine's guard goes to the fallback, and so does one of which the engine itself is not sure, and, where special tokens
+are to be parsed, one that holds such a token's string: an engine takes all text as text (law 5). An engine loads at the first
+document that needs it; the last fallback is the reference.
 """
 
 from functools import cached_property
@@ -35,11 +35,14 @@ class Encoder:
     #: tokenizer beside the first would take the first one's room, and both would be loaded anew for every column.
     _most: ClassVar[int] = RESIDENT_BYTES
 
-    def __init__(self, model: Model, spec: JobSpec, engine: str, guard: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, model: Model, spec: JobSpec, engine: str, guard: tuple[int, ...] = (), fallback: "Encoder | None" = None
+    ) -> None:
         """Raises UsageError if there is no such engine.
 
         Args:
             guard: code points on which the engine is not exact.
+            fallback: takes the documents that the engine does not vouch for; the reference if None.
         """
         self.model, self.spec, self.name, self.guard = model, spec, engine, guard
         self.version = engine_version(engine)
@@ -49,11 +52,19 @@ class Encoder:
         self._special = TextSearch(token["content"] for token in model.special_tokens)
         self._guarded = TextSearch(map(chr, guard))
         self._bos, self._eos = model.id_of(spec.bos_token), model.id_of(spec.eos_token)
+        self._fallback = fallback
 
     @cached_property
     def reference(self) -> "Encoder":
         """The same rules with the reference alone: what defines this encoder's ids."""
+        if self._fallback is not None:
+            return self._fallback.reference
         return self if self.name == REFERENCE else Encoder(self.model, self.spec, REFERENCE)
+
+    @property
+    def fallback(self) -> "Encoder":
+        """The same rules without this engine."""
+        return self._fallback or self.reference
 
     def load(self) -> None:
         """Load what is needed for every document now. Raises whatever the engine raises about a file it does not take."""
@@ -84,6 +95,7 @@ class Encoder:
         tokens = with_ends(bare, self._bos, self._eos)
         if resident_bytes() > self._most:
             self._forget()
+            release_memory()
         return tokens
 
     @cached_property
@@ -94,9 +106,11 @@ class Encoder:
         return engine
 
     def _forget(self) -> None:
-        """Drop the engine with all it has remembered; the next document loads it anew."""
-        self.__dict__.pop("_engine", None)
-        release_memory()
+        """Drop the engine with all it has remembered; the next document loads it anew. A GPU's bounds itself, and stays."""
+        if self._fallback is not None:
+            self._fallback._forget()
+        else:
+            self.__dict__.pop("_engine", None)
 
     def _bare(self, text: pa.LargeStringArray, holds_special: NDArray[np.bool_]) -> Tokens:
         if self.name == REFERENCE:
@@ -108,7 +122,7 @@ class Encoder:
             fast = fast.only(~fast.unsure)
         if not delicate.any():
             return fast
-        exact = self.reference._engine.encode(text.filter(pa.array(delicate)))
+        exact = self.fallback._bare(text.filter(pa.array(delicate)), holds_special[delicate])
         return _interleave(fast, exact, delicate)
 
 
