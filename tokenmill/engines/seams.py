@@ -18,11 +18,13 @@ from typing import Any
 import tokenizers
 
 from tokenmill.tokenizers import Model
-from tokenmill.tokenizers.tiktoken import CL100K_PATTERN, GPT2_PATTERN, O200K_PATTERN
+from tokenmill.tokenizers.tiktoken import CL100K_PATTERN, GPT2_PATTERN, O200K_PATTERN, QWEN_PATTERN
 
 #: First and last letters of runs that Unicode has had since version 3, and none of which joins what stands before it.
 LETTERS = (("A", "Z"), ("a", "z"), ("А", "я"), ("ぁ", "ゖ"), ("ァ", "ヺ"), ("一", "龥"), ("가", "힣"))
-#: DeepSeek's third pattern.
+#: DeepSeek's three patterns, one after the other.
+NUMBERS_PATTERN = r"\p{N}{1,3}"
+CJK_PATTERN = "[一-龥぀-ゟ゠-ヿ]+"
 DEEPSEEK_PATTERN = (
     "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+"
     "| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+"
@@ -32,11 +34,11 @@ BOTH = " \n"
 PATTERNS = {
     GPT2_PATTERN: BOTH,
     CL100K_PATTERN: BOTH,
-    CL100K_PATTERN.replace("{1,3}", ""): BOTH,
+    QWEN_PATTERN: BOTH,
     O200K_PATTERN: BOTH,
     DEEPSEEK_PATTERN: BOTH,
-    r"\p{N}{1,3}": "",
-    "[一-龥぀-ゟ゠-ヿ]+": "",
+    NUMBERS_PATTERN: "",
+    CJK_PATTERN: "",
 }
 #: Other pre-tokenizers, likewise. Metaspace knows the space alone.
 PRE_TOKENIZERS = {
@@ -60,7 +62,7 @@ def seam(model: Model, tokenizer: tokenizers.Tokenizer) -> re.Pattern[str] | Non
         tokenizer: the reference of that model, set to find special tokens in text or to leave them alone.
     """
     matched = [token for token in model.added_tokens if not (token.get("special") and tokenizer.encode_special_tokens)]
-    normalizers, pre_tokenizers = _steps(model.part("normalizer")), _steps(model.part("pre_tokenizer"))
+    normalizers, pre_tokenizers = steps(model.part("normalizer")), steps(model.part("pre_tokenizer"))
     ended = [_ends_words_before(step) for step in pre_tokenizers]
     if (
         any(_may_lie_across(token, normalized=bool(normalizers)) for token in matched)
@@ -75,13 +77,13 @@ def seam(model: Model, tokenizer: tokenizers.Tokenizer) -> re.Pattern[str] | Non
     return re.compile(f"[{letters}](?=[{whitespace}][{letters}])") if whitespace else None
 
 
-def _steps(part: Any) -> list[dict[str, Any]]:
+def steps(part: Any) -> list[dict[str, Any]]:
     """A normalizer or pre-tokenizer, taken apart where it is a sequence."""
     if part is None:
         return []
     if part["type"] != "Sequence":
         return [part]
-    return [step for inner in part.get("normalizers", part.get("pretokenizers")) for step in _steps(inner)]
+    return [step for inner in part.get("normalizers", part.get("pretokenizers")) for step in steps(inner)]
 
 
 def _may_lie_across(token: dict[str, Any], *, normalized: bool) -> bool:

@@ -18,6 +18,7 @@ from tokenmill.errors import UsageError
 GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 CL100K_PATTERN = CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+QWEN_PATTERN = CL100K_PATTERN.replace("{1,3}", "")
 O200K_PATTERN = (
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+" + CONTRACTIONS + "?"
     r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*" + CONTRACTIONS + "?"
@@ -64,7 +65,7 @@ ENCODINGS = {
         name="o200k_base", pattern=O200K_PATTERN, special_tokens={"<|endoftext|>": 199999, "<|endofprompt|>": 200018}
     ),
     "b2b1b8dfb5cc5f024bafc373121c6aba3f66f9a5a0269e243470a1de16a33186": Encoding(
-        name="qwen", pattern=CL100K_PATTERN.replace("{1,3}", ""), special_tokens=QWEN_SPECIAL, nfc=True
+        name="qwen", pattern=QWEN_PATTERN, special_tokens=QWEN_SPECIAL, nfc=True
     ),
 }
 

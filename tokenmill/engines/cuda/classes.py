@@ -68,6 +68,12 @@ class Classes:
         found: NDArray[np.uint8] = self.blocks[(block << 8) | (points & 255)]
         return found
 
+    def stable(self, text: str) -> bool:
+        """Whether NFC surely leaves a text as it is; never wrongly so."""
+        flags = self.of(np.array([ord(c) for c in text], np.uint32))
+        reordered = flags & Flag.REORDERED != 0
+        return not (flags & Flag.UNSTABLE).any() and not (reordered[1:] & reordered[:-1]).any()
+
 
 def table_of(version: str) -> Path:
     """Where the table of a version of `tokenizers` lies, or would lie."""

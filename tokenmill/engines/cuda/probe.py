@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tokenizers import normalizers, pre_tokenizers
 
 from tokenmill.engines.cuda.classes import POINTS, Classes, Flag, Kind, from_points, table_of
+from tokenmill.engines.seams import CJK_PATTERN
 
 PATTERNS = {
     Kind.UPPER: r"[\p{Lu}\p{Lt}]",
@@ -29,7 +30,6 @@ TOGETHER = {
     r"[^\s\p{L}\p{N}]": (Kind.OTHER, Kind.MARK, Kind.SYMBOL),
     r"[^\r\n\p{L}\p{P}\p{S}]": (Kind.OTHER, Kind.MARK, Kind.NUMBER, Kind.BLANK),
 }
-CJK = "[一-龥぀-ゟ゠-ヿ]"
 SURROGATES = range(0xD800, 0xE000)
 SCALARS = np.setdiff1d(np.arange(POINTS, dtype=np.uint32), SURROGATES)
 #: Marks that are put in order behind all others, and before all others.
@@ -46,7 +46,7 @@ def probe() -> Classes:
         classes[found] = kind
     for pattern, together in TOGETHER.items():
         assert np.array_equal(_matched(pattern, text), SCALARS[np.isin(classes[SCALARS], together)]), pattern
-    classes[_matched(CJK, text)] |= np.uint8(Flag.CJK)
+    classes[_matched(CJK_PATTERN.removesuffix("+"), text)] |= np.uint8(Flag.CJK)
     unstable, reordered = _normalized(text)
     classes[unstable] |= np.uint8(Flag.UNSTABLE)
     classes[reordered] |= np.uint8(Flag.REORDERED)
