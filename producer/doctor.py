@@ -75,6 +75,7 @@ def _engine(engine: str, tokenizer: str) -> str:
         sources=(), tokenizer=tokenizer, eos_token=None, bos_token=None, dtype="int32", batch_bytes=1, max_document_bytes=1
     )
     encoder = Encoder(files.model, spec, engine)
+    encoder.load()  # a GPU's engine that does not load would leave the text to its fallback
     text = pa.array(["Hello, world! 你好世界"], pa.large_string())
     ids = encoder.encode(text, encoder.holds_special(text)).ids.tolist()
     return f"{encoder.version} gives {ids}"

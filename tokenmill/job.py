@@ -46,6 +46,8 @@ class EngineChoice(Record):
     name: PlainName
     version: str
     reason: str
+    #: Whether it was asked for by name; a GPU's worker may take its own in place of one that was not.
+    by_name: bool = False
 
 
 class Job(Record):

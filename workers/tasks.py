@@ -13,7 +13,7 @@ from tokenmill import tokenizers
 from tokenmill.broker import TASK, JobKeys
 from tokenmill.engines import Encoder, trusted
 from tokenmill.errors import BatchError, JobError, TokenmillError, TransientError
-from tokenmill.job import Job, ParkedBatch
+from tokenmill.job import Batch, Job, ParkedBatch
 from tokenmill.ledger import Ledger
 from tokenmill.meter import Meter
 from tokenmill.pipeline import Abandoned, run_batch
@@ -26,6 +26,7 @@ from workers.app import app
 from workers.attempts import Attempts
 from workers.connection import broker_client
 from workers.ending import Ending, Outcome
+from workers.graphics import may_have_gpu, quickest
 from workers.heartbeat import Heartbeat
 from workers.lease import Lease
 
@@ -100,10 +101,11 @@ def commit_or_park(job_id: str, ledger: Ledger, batch: int, heartbeat: Heartbeat
         hopeless = heartbeat.deaths.hopeless()
         if hopeless is not None:
             raise BatchError(f"{hopeless}. Look into the workers' logs; `tokenmill retry` takes it up again.")
-        targets = [work.target() for work in prepared(job_id, ledger.output, job.beside)]
-        meters = [target.meter for target in targets]
-        planned = targets[0].ledger.batch(batch)
+        works = prepared(job_id, ledger.output, job.beside)
+        planned = works[0].ledger.batch(batch)
         admit_sources(planned)
+        targets = [work.target(planned) for work in works]
+        meters = [target.meter for target in targets]
         heartbeat.watch(meters[0], planned.bytes)
         entry = run_batch(targets, planned, heartbeat, worker=worker, attempt=attempts.number)
         return Ending(outcome=Outcome.COMMITTED if entry else Outcome.DONE_ALREADY, entry=entry)
@@ -132,16 +134,23 @@ def commit_or_park(job_id: str, ledger: Ledger, batch: int, heartbeat: Heartbeat
     return Ending(outcome=Outcome.PARKED, why=reason)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Work:
     """What a process keeps warm for a job."""
 
     job: Job
     ledger: Ledger
+    #: The CPU's, or the GPU's with the CPU's behind it.
     encoder: Encoder
+    _decided: bool = False
 
-    def target(self) -> Target:
+    def target(self, batch: Batch) -> Target:
         """Where a batch goes, with nothing counted yet."""
+        if not self._decided and may_have_gpu(self.job):
+            self.encoder = quickest(self.job, self.encoder, [batch])
+        self._decided = True
+        if self.encoder.lost is not None:
+            self.encoder = self.encoder.fallback
         return Target(self.job, self.ledger, self.encoder)
 
 

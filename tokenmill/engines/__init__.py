@@ -3,14 +3,15 @@
 A new engine is one file here with `supports` and `encode`, and one line in `registry.ENGINES`.
 """
 
-from tokenmill.engines.choice import choose, trusted
+from tokenmill.engines.choice import choose, on_gpu, trusted
 from tokenmill.engines.contract import LEARNED, Engine, Tokens, from_lengths, joined, with_ends
 from tokenmill.engines.encoder import Encoder
-from tokenmill.engines.registry import ENGINES, REFERENCE
+from tokenmill.engines.registry import ENGINES, GPU, REFERENCE
 from tokenmill.engines.spotcheck import Divergence, SpotCheck
 
 __all__ = [
     "ENGINES",
+    "GPU",
     "LEARNED",
     "REFERENCE",
     "Divergence",
@@ -21,6 +22,7 @@ __all__ = [
     "choose",
     "from_lengths",
     "joined",
+    "on_gpu",
     "trusted",
     "with_ends",
 ]

@@ -17,7 +17,7 @@ from typing import Literal
 
 from tokenmill import storage
 from tokenmill.engines import certify
-from tokenmill.engines.registry import REFERENCE, engine_version
+from tokenmill.engines.registry import GPU, REFERENCE, engine_version
 from tokenmill.errors import JobError
 from tokenmill.record import Record
 from tokenmill.tokenizers import Model
@@ -37,7 +37,7 @@ class Certificate(Record):
     engine_version: str
     #: Version of `tokenizers`, which defines the ids.
     oracle: str
-    #: Architecture and features of the processor.
+    #: Architecture and features of the processor; the GPU and its driver.
     processor: str
     #: sha256 of the code that proved it.
     probes: str
@@ -66,7 +66,7 @@ def certificate(model: Model, engine: str, folder: Path) -> Certificate:
         "engine": engine,
         "engine_version": engine_version(engine),
         "oracle": engine_version(REFERENCE),
-        "processor": processor(),
+        "processor": processor() if engine != GPU else graphics(),
         "probes": _probing_code(),
     }
     key = hashlib.sha256("\0".join(subject.values()).encode()).hexdigest()[:24]
@@ -93,6 +93,14 @@ def processor() -> str:
     lines = (line for line in told.splitlines() if line.startswith(("flags", "Features")))
     found = FEATURES & set(next(lines, "").split())
     return " ".join([platform.machine(), *sorted(found)])
+
+
+@cache
+def graphics() -> str:
+    """The GPU of this process and its driver."""
+    from tokenmill.engines.cuda import describe
+
+    return describe()
 
 
 @cache

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 import pyarrow as pa
 
-from tokenmill.engines.contract import Engine, Tokens
+from tokenmill.engines.contract import Engine, Tokens, Unavailable
 from tokenmill.engines.reference import ReferenceEngine
 from tokenmill.engines.registry import engine_type
 from tokenmill.tokenizers import SWEPT, Model, TextSearch, in_contexts, probes, token_probes
@@ -42,7 +42,7 @@ def prove(model: Model, name: str) -> Proof:
     expected = _expected(model)  # before the engine is loaded: both at once take 200 MB more
     try:
         return _compare(engine_type(name)(model), expected, model)
-    except MemoryError:  # says nothing of the tokenizer, and would be kept as if it did
+    except (MemoryError, Unavailable):  # say nothing of the tokenizer, and would be kept as if they did
         raise
     except Exception as error:  # engines raise what they like about a file they do not take
         said = str(error).splitlines() or [type(error).__name__]

@@ -49,6 +49,10 @@ class Tokens:
         return next(i for i in range(len(self)) if not np.array_equal(self.document(i), other.document(i)))
 
 
+class Unavailable(Exception):
+    """An engine cannot run on this host, or no longer; says why, and nothing of the tokenizer or the text."""
+
+
 class Engine(Protocol):
     """One way to encode. Whichever is used, the ids are those of Hugging Face `tokenizers` (law 1)."""
 

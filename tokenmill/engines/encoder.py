@@ -6,6 +6,7 @@ are to be parsed, one that holds such a token's string: an engine takes all text
 document that needs it; the last fallback is the reference.
 """
 
+import logging
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -13,12 +14,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tokenmill.engines.contract import Engine, Tokens, from_lengths, with_ends
+from tokenmill.engines.contract import Engine, Tokens, Unavailable, from_lengths, with_ends
 from tokenmill.engines.reference import ReferenceEngine
 from tokenmill.engines.registry import REFERENCE, engine_type, engine_version
 from tokenmill.process import release_memory, resident_bytes
 from tokenmill.spec import JobSpec, SpecialTokens
 from tokenmill.tokenizers import Model, TextSearch
+
+log = logging.getLogger(__name__)
 
 #: Engines remember the words they have met, some without bound: gigatoken 0.10 (its issue #36) takes ten bytes for each byte of
 #: text that never repeats. A process that holds more than this forgets them, which costs the second that an engine loads …
@@ -53,6 +56,8 @@ class Encoder:
         self._guarded = TextSearch(map(chr, guard))
         self._bos, self._eos = model.id_of(spec.bos_token), model.id_of(spec.eos_token)
         self._fallback = fallback
+        #: Why its engine no longer runs here, and its fallback does all; None while it does.
+        self.lost: str | None = None
 
     @cached_property
     def reference(self) -> "Encoder":
@@ -115,8 +120,15 @@ class Encoder:
     def _bare(self, text: pa.LargeStringArray, holds_special: NDArray[np.bool_]) -> Tokens:
         if self.name == REFERENCE:
             return self._engine.encode(text)
+        if self.lost is not None:
+            return self.fallback._bare(text, holds_special)
         delicate = self._guarded.holds(text) | holds_special if self._parse else self._guarded.holds(text)
-        fast = self._engine.encode(text.filter(pa.array(~delicate)) if delicate.any() else text)
+        try:
+            fast = self._engine.encode(text.filter(pa.array(~delicate)) if delicate.any() else text)
+        except Unavailable as error:
+            self.lost = str(error)
+            log.warning("%s is no longer used here: %s", self.name, error)
+            return self.fallback._bare(text, holds_special)
         if fast.unsure is not None and fast.unsure.any():
             delicate[~delicate] = fast.unsure
             fast = fast.only(~fast.unsure)

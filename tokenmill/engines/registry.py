@@ -1,6 +1,6 @@
 """Engines by name, each imported only when it is asked for.
 
-An engine is named after the package it comes from, whose version is its own.
+An engine is named after the package it comes from, whose version is its own; `cuda` is ours.
 """
 
 import importlib.metadata
@@ -12,6 +12,8 @@ from tokenmill.tokenizers import Model
 
 #: The oracle; it needs no certificate.
 REFERENCE = "reference"
+#: The engine that needs a GPU: no job is bound to it, since hosts without one do the same batches.
+GPU = "cuda"
 
 
 def _reference() -> EngineType:
@@ -44,6 +46,12 @@ def _splintr() -> EngineType:
     return SplintrEngine
 
 
+def _cuda() -> EngineType:
+    from tokenmill.engines.cuda import CudaEngine
+
+    return CudaEngine
+
+
 #: Fastest first, as measured on mixed real text (README, "Measured").
 ENGINES: dict[str, Callable[[], EngineType]] = {
     "gigatoken": _gigatoken,
@@ -51,6 +59,7 @@ ENGINES: dict[str, Callable[[], EngineType]] = {
     "nanotoken": _nanotoken,
     "splintr-rs": _splintr,
     REFERENCE: _reference,
+    GPU: _cuda,
 }
 
 
@@ -63,9 +72,13 @@ def engine_type(name: str) -> EngineType:
 
 def engine_version(name: str) -> str:
     """The version of an engine, without loading it."""
+    if name == GPU:
+        from tokenmill.engines.cuda import version
+
+        return version()
     return importlib.metadata.version("tokenizers" if name == REFERENCE else name)
 
 
 def candidates(model: Model) -> list[str]:
-    """The engines that may take a tokenizer, fastest first; the reference, which takes all, is not among them."""
-    return [name for name in ENGINES if name != REFERENCE and engine_type(name).supports(model) is None]
+    """The CPU's engines that may take a tokenizer, fastest first; the reference, which takes all, is not among them."""
+    return [name for name in ENGINES if name not in (REFERENCE, GPU) and engine_type(name).supports(model) is None]
