@@ -212,7 +212,9 @@ def request(
     engine: Annotated[
         str,
         _option(
-            "--engine", panel=WORK, help="auto, reference, fastokens, gigatoken, nanotoken, splintr-rs, cuda; the ids are the same."
+            "--engine",
+            panel=WORK,
+            help="auto, reference, fastokens, gigatoken, nanotoken, splintr-rs, cuda; the ids are the same.",
         ),
     ] = "auto",
     device: Annotated[

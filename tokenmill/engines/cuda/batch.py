@@ -4,9 +4,9 @@
       └─starts─► bits ─sums─► words ─lookup─► found | missed ─merge─► ids per word ─sums─► scatter ─► ids, offsets
                                      └────────────────◄─ learn_words ──┘
 
-Comes in: documents end to end, uploaded into a `Slot`. Goes out: in the same slot the ids, where each document's begin, and which
-documents are doubtful. Always holds: all memory is allocated once, by the number of bytes that a batch may have; nothing here
-waits for the device.
+Comes in: documents end to end, uploaded into a `Slot`. Goes out: in the same slot the ids, where each document's begin, and
+which documents are doubtful. Always holds: all memory is allocated once, by the number of bytes that a batch may have; nothing
+here waits for the device but what puts the tokenizer there.
 """
 
 from collections.abc import Callable

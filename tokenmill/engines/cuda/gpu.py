@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenmill.engines.cuda.device import Mark, Memory, Stream
 
 from tokenmill.engines.contract import Unavailable
 from tokenmill.engines.cuda.compiled import compiled
+from tokenmill.engines.cuda.device import Mark, Memory, Stream
 
 #: Threads of a block.
 BLOCK = 128

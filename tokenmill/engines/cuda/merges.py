@@ -67,7 +67,7 @@ def _alphabet() -> Iterator[str]:
     """The letter for each byte, as GPT-2's encoder.py gives them: printable ones are themselves, others come behind U+00FF."""
     others = 0x100
     for byte in range(256):
-        if 0x21 <= byte <= 0x7E or 0xA1 <= byte <= 0xAC or 0xAE <= byte:
+        if 0x21 <= byte <= 0x7E or 0xA1 <= byte <= 0xAC or byte >= 0xAE:
             yield chr(byte)
         else:
             yield chr(others)
@@ -125,7 +125,8 @@ def pair_hashes(left: NDArray[np.uint32], right: NDArray[np.uint32]) -> NDArray[
     """`pair_hash` of kernels/words.h."""
     hashes = left * np.uint32(0x9E3779B1) ^ right * np.uint32(0x85EBCA6B)
     hashes = (hashes ^ hashes >> np.uint32(15)) * np.uint32(0xC2B2AE35)
-    return hashes ^ hashes >> np.uint32(13)
+    mixed: NDArray[np.uint32] = hashes ^ hashes >> np.uint32(13)
+    return mixed
 
 
 def spelling_hashes(spellings: NDArray[np.uint8], begins: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.uint32]:
@@ -138,7 +139,7 @@ def spelling_hashes(spellings: NDArray[np.uint8], begins: NDArray[np.int64], len
 
 
 def _places(hashes: NDArray[np.uint32]) -> tuple[NDArray[np.int64], int]:
-    """A place for each of the hashes in a table at most half full, the first free one from its hash on; and the table's size."""
+    """A place for each of the hashes in a table at most half full, free from its hash on; and the table's size."""
     size = 1 << max(4, int(2 * len(hashes) - 1).bit_length())
     places = hashes.astype(np.int64) & (size - 1)
     taken = np.zeros(size, np.bool_)

@@ -1,7 +1,7 @@
 """The table of words met before, in a device's memory: short words with the ids that were computed for them.
 
-Always holds: it begins empty and grows from batch to batch by what had to be merged (`learn_words`), until it is full; what is in
-it decides how fast a word is encoded and never how. Its layout is `Known` of kernels/words.h.
+Always holds: it begins empty and grows from batch to batch by what had to be merged (`learn_words`), until it is full; what is
+in it decides how fast a word is encoded and never how. Its layout is `Known` of kernels/words.h.
 """
 
 from tokenmill.engines.cuda.device import Device, Memory, Stream
@@ -25,14 +25,14 @@ class WordTable:
         """
         self.most = entries
         #: Places, of which half are used at most, less 1.
-        self.mask = places(entries) - 1
-        self.known: Memory = device.allocate(places(entries) * ENTRY_BYTES)
+        self.mask = table_bytes(entries) // ENTRY_BYTES - 1
+        self.known: Memory = device.allocate(table_bytes(entries))
         #: uint32: words in it.
         self.entries: Memory = device.allocate(4)
         stream.clear(self.known)
         stream.clear(self.entries)
 
 
-def places(entries: int) -> int:
-    """Places of a table for so many words: a power of 2."""
-    return 1 << max(1, 2 * entries - 1).bit_length()
+def table_bytes(entries: int) -> int:
+    """Memory of a table for so many words: its places are a power of 2."""
+    return ENTRY_BYTES << max(1, 2 * entries - 1).bit_length()
