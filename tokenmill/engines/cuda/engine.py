@@ -4,9 +4,9 @@
     kernels  ─ batch 2 ─┼─ batch 3 ─ …          to the device, and the ids of the one before are on theirs from it
     download ─ batch 1 ─┴─ batch 2 ─ …
 
-Comes in: a text column. Goes out: its `Tokens`, `unsure` where the device cannot vouch for a document. Always holds: memory, on
-the device and pinned, is allocated once, in proportion to `batch_bytes`; a batch is whole documents, and one that is larger than
-a batch is not encoded here.
+Comes in: a text column. Goes out: its `Tokens`, `unsure` where the device cannot vouch for a document. Always holds: memory,
+on the device and pinned, is allocated once, in proportion to `batch_bytes`; a batch is whole documents, and one that is larger
+than a batch is not encoded here.
 """
 
 import importlib.metadata
