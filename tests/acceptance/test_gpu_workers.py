@@ -310,6 +310,44 @@ def test_on_a_real_gpu(cluster: Cluster, start: Callable[..., "subprocess.Popen[
     assert workers_of(tmp_path / "out") <= {f"gpu{one.index}" for one in found.gpus}
 
 
+#: The engine of the GPU runs its real kernels, on the processor.
+PLAYING = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from tests.cuda.host import HostDevice
+from tokenmill.engines import cuda
+from tokenmill.engines.cuda import engine
+
+engine.open_device = lambda: HostDevice(lazy=False)
+cuda.why_not_here, cuda.describe = lambda: None, lambda: "the processor"
+"""
+
+
+@pytest.mark.parametrize("plays", [True, False], ids=["GPU that encodes", "GPU that cannot"])
+def test_gpu_and_cpu_workers_make_the_same_shards(
+    cluster: Cluster,
+    host: Host,
+    start: Callable[..., "subprocess.Popen[bytes]"],
+    corpus: Path,
+    undisturbed: dict[str, bytes],
+    tmp_path: Path,
+    plays: bool,
+) -> None:
+    """Each proves what it uses; the entries tell who used what, and the output does not."""
+    host.has(A)
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/sitecustomize.py").write_text(PLAYING if plays else "")
+    start("--cpus", 1, expect={"gpu0", "cpu"}, PYTHONPATH=f"{STAND_IN}:{tmp_path / 'site'}")
+    job = [*JOB, *CUT[:2], "--engine", "cuda", "--output", "out", "--follow"]
+    assert cluster.start("tokenmill", "submit", corpus, *job, name="follow").wait(200) == 0, cluster.log("follow")
+    runs = [json.loads(path.read_text())["run"] for path in (tmp_path / "out/entries").glob("*.json")]
+    engines = {(run["worker"].partition("@")[0], run["engine"].partition(" ")[0]) for run in runs}
+    assert engines == {("gpu0", "cuda" if plays else "fastokens"), ("cpu", "fastokens")}
+    assert contents(tmp_path / "out") == undisturbed
+    why = "asked for" if plays else "there is no NVIDIA driver here (no libcuda.so.1)"
+    assert f": {why}" in cluster.log("host")
+
+
 def test_the_doctor_shows_the_gpus(tokenmill: Run, host: Host) -> None:
     shown = tokenmill("doctor", PYTHONPATH=str(STAND_IN), NVML_STAND_IN=str(host.file), COLUMNS="300").stdout
     assert f"0 NVIDIA H100 80GB HBM3, 80 GB, {A['uuid']}; 1 NVIDIA" in shown
