@@ -4,7 +4,6 @@
 
 #define __global__ __attribute__((visibility("default")))
 #define __shared__ static
-#define __launch_bounds__(threads)
 
 struct Extent {
     uint32_t x;

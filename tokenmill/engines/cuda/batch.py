@@ -109,32 +109,36 @@ class Kernels:
 
     def __init__(self, device: Device, stream: Stream, rules: Rules, extent: Extent) -> None:
         self._width, self._stream, self._rules, self._extent = device.width, stream, rules, extent
-        self._work = Work(device.allocate, extent)
+        self.work = Work(device.allocate, extent)
 
-    def run(
-        self, slot: Slot, text: int, documents: int, *, bos: int | None = None, eos: int | None = None, width: int = 4
-    ) -> None:
-        """Encode what was uploaded into a slot.
+    def cut(self, slot: Slot, text: int, documents: int) -> None:
+        """Certify the documents that were uploaded into a slot, and find where words begin.
 
         Args:
-            text: bytes of it, end to end from `slot.text` + PADDING on, with PADDING zero bytes behind them.
+            text: bytes of them, end to end from `slot.text` + PADDING on, with PADDING zero bytes behind.
             documents: at least one; where they begin and end is in `slot.offsets`, as uint32.
-            bos: id that is put before each document, and `eos` behind each; None for none.
-            width: bytes of an id in `slot.ids`, 2 or 4.
         """
         assert 0 <= text <= self._extent.text
         assert 0 < documents <= self._extent.documents
-        rules, work, table, launch = self._rules, self._work, self._rules.table, self._stream.launch
-        body = slot.text.part(PADDING, text)
-        blocks = text // BLOCK + 1
-        place = (body, text, slot.offsets, documents)
-        self._stream.clear(work.starts.part(0, 8 * (blocks + 1)))
+        rules, blocks = self._rules, text // BLOCK + 1
+        place = (slot.text.part(PADDING, text), text, slot.offsets, documents, rules.index, rules.classes)
+        self._stream.clear(self.work.starts.part(0, 8 * (blocks + 1)))
         self._stream.clear(slot.doubtful.part(0, documents))
-        launch(
-            "certify", blocks, *place, rules.index, rules.classes, rules.normalized,
-            rules.added, rules.added_offsets, rules.added_tokens, rules.added_begins, slot.doubtful,
-        )  # fmt: skip
-        launch(rules.starts, blocks, *place, rules.index, rules.classes, work.starts, slot.doubtful)
+        added = (rules.added, rules.added_offsets, rules.added_tokens, rules.added_begins)
+        self._stream.launch("certify", blocks, *place, rules.normalized, *added, slot.doubtful)
+        self._stream.launch(rules.starts, blocks, *place, self.work.starts, slot.doubtful)
+
+    def encode(
+        self, slot: Slot, text: int, documents: int, *, bos: int | None = None, eos: int | None = None, width: int = 4
+    ) -> None:
+        """Encode the words that `cut` found.
+
+        Args:
+            bos: id that is put before each document, and `eos` behind each; None for none.
+            width: bytes of an id in `slot.ids`, 2 or 4.
+        """
+        work, table, launch = self.work, self._rules.table, self._stream.launch
+        body, blocks = slot.text.part(PADDING, text), text // BLOCK + 1
         launch("count_starts", blocks + 1, work.starts, slot.totals, work.before)
         self._run_up(work.before, _field(slot.totals, "blocks"), blocks)
         launch("list_words", blocks, work.starts, work.before, text, slot.totals, work.words, work.counts)
@@ -144,8 +148,8 @@ class Kernels:
             work.found, work.counts, work.misses, most, slot.doubtful,
         )  # fmt: skip
         missed = (body, work.words, slot.totals, work.misses)
-        launch("merge_short", self._width, *missed, rules.merges, work.scratch, work.counts)
-        launch("merge_long", self._width, *missed, most, rules.merges, work.scratch, work.counts)
+        launch("merge_short", self._width, *missed, self._rules.merges, work.scratch, work.counts)
+        launch("merge_long", self._width, *missed, most, self._rules.merges, work.scratch, work.counts)
         self._run_up(work.counts, _field(slot.totals, "words"), text)
         ends = (int(bos is not None), int(eos is not None))
         launch(
@@ -164,7 +168,7 @@ class Kernels:
 
     def _run_up(self, numbers: Memory, count: Memory, most: int) -> None:
         """Turn `count` + 1 numbers, `most` + 1 at most, into the sums of those before each."""
-        levels = [numbers, *self._work.sums]
+        levels = [numbers, *self.work.sums]
         sizes = [most + 1, *_levels(most + 1)]
         for level, groups in enumerate(sizes[1:]):
             self._stream.launch("sums", groups, levels[level], count, level, levels[level + 1])

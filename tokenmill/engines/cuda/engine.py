@@ -4,9 +4,9 @@
     kernels  ─ batch 2 ─┼─ batch 3 ─ …          to the device, and the ids of the one before are on theirs from it
     download ─ batch 1 ─┴─ batch 2 ─ …
 
-Comes in: a text column. Goes out: its `Tokens`, `unsure` where the device cannot vouch for a document. Always holds: memory,
-on the device and pinned, is allocated once, in proportion to `batch_bytes`; a batch is whole documents, and one that is larger
-than a batch is not encoded here.
+Comes in: a text column. Goes out: its `Tokens`, `unsure` where the device cannot vouch for a document. Always holds: memory, on
+the device and pinned, is allocated once, in proportion to `batch_bytes`; a batch is whole documents, and one that is larger is
+not encoded here.
 """
 
 import importlib.metadata
@@ -59,8 +59,7 @@ class CudaEngine:
             entries: words remembered at most.
         """
         cutting, classes = cutting_of(model), classes_of(importlib.metadata.version("tokenizers"))
-        if isinstance(cutting, str):
-            raise ValueError(cutting)  # noqa: TRY004 - no wrong type, a reason
+        assert isinstance(cutting, Cutting), cutting  # `supports` was asked
         assert classes is not None
         self._extent = Extent.of(batch_bytes)
         merges = merges_of(model)
@@ -176,20 +175,21 @@ class _Passage:
         streams.upload.upload(self._offsets[: documents + 1], slot.offsets)
         streams.upload.upload(self._set, slot.totals)
         streams.work.follow(streams.upload.mark())
-        self._kernels.run(slot, size, documents)
-        streams.download.follow(streams.work.mark())
-        streams.download.download(slot.totals, self._totals)
-        streams.download.download(slot.doubtful, self._doubtful[:documents])
-        streams.download.download(slot.token_offsets, self._token_offsets[: documents + 1])
-        self._done = streams.download.mark()
+        self._kernels.cut(slot, size, documents)
+        self._kernels.encode(slot, size, documents)
+        streams.work.download(slot.totals, self._totals)
+        self._done = streams.work.mark()
 
     def fetch(self) -> None:
         """Wait for the kernels, which is when it is known how many ids there are, and send for them."""
         self._done.wait()
+        slot, download, documents = self._slot, self._streams.download, self.end - self.begin
         tokens = int(self._totals["tokens"][0])
         self._ids = self._pinned_ids[:tokens] if tokens <= len(self._pinned_ids) else np.empty(tokens, np.uint32)
-        self._streams.download.download(self._slot.ids, self._ids)
-        self._done = self._streams.download.mark()
+        download.download(slot.doubtful, self._doubtful[:documents])
+        download.download(slot.token_offsets, self._token_offsets[: documents + 1])
+        download.download(slot.ids, self._ids)
+        self._done = download.mark()
 
     def take(self) -> _Found:
         """Wait for the ids."""

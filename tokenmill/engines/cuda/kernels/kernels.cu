@@ -7,7 +7,7 @@
 #include "pretokens.h"
 #include "words.h"
 
-#define KERNEL extern "C" __global__ void __launch_bounds__(128)
+#define KERNEL extern "C" __global__ void
 
 // What a batch counts on its way; `Totals` in batch.py.
 struct Totals {
@@ -127,7 +127,7 @@ KERNEL merge_short(const uint8_t* text, const uint32_t* words, const Totals* tot
 
 KERNEL merge_long(const uint8_t* text, const uint32_t* words, const Totals* totals, const uint32_t* misses, uint64_t most_misses,
                   const Merges* merges, uint32_t* scratch, uint32_t* counts) {
-    __shared__ Chain chains[4];
+    __shared__ Chain chains[4];  // of the warps of a block
     if (!WARP_HAS_THIS_THREAD) return;
     for (uint64_t miss = this_thread() / 32; miss < totals->longs; miss += all_threads() / 32) {
         uint32_t word = misses[most_misses - 1 - miss], begin = words[word];
@@ -143,10 +143,8 @@ KERNEL scatter(const uint32_t* offsets, uint64_t documents, const uint32_t* word
     for EACH(word, totals->words) {
         uint32_t begin = words[word], place = found[word], at = tokens[word], count = tokens[word + 1] - at;
         if (bos + eos) at += document_of(offsets, documents, begin) * (bos + eos) + bos;
-        Known known;
-        if (place != NONE) known = table[place];
         for (uint32_t i = 0; i < count; ++i) {
-            uint32_t id = place == NONE ? scratch[begin + i] : known_id(known, i);
+            uint32_t id = place == NONE ? scratch[begin + i] : known_id(table[place], i);
             if (width == 2) ((uint16_t*)ids)[at + i] = id;
             else ((uint32_t*)ids)[at + i] = id;
         }
