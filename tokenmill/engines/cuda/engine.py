@@ -67,7 +67,7 @@ class CudaEngine:
         streams = Streams(self._device.stream(), self._device.stream(), self._device.stream())
         rules = Rules(self._device, streams.work, cutting, classes, merges, entries)
         kernels = Kernels(self._device, streams.work, rules, self._extent)
-        self._ring = [_Passage(self._device, streams, kernels, self._extent) for _ in range(SLOTS)]
+        self.ring = [Passage(self._device, streams, kernels, self._extent) for _ in range(SLOTS)]
 
     @staticmethod
     def supports(model: Model) -> str | None:
@@ -85,17 +85,19 @@ class CudaEngine:
         lengths, unsure = np.zeros(len(text), np.int64), np.ones(len(text), np.bool_)
         ids: list[NDArray[np.uint32]] = [np.empty(0, np.uint32)]
 
-        def take(passage: "_Passage") -> None:
-            found = passage.take()
+        def take(passage: Passage) -> None:
+            passage.wait()
+            found = passage.found()
             ids.append(found.ids)
             lengths[passage.begin : passage.end], unsure[passage.begin : passage.end] = found.lengths, found.unsure
 
-        under_way: list[_Passage] = []
+        under_way: list[Passage] = []
         for number, (begin, end) in enumerate(batches(offsets, self._extent)):
             if len(under_way) == SLOTS:
                 take(under_way.pop(0))
-            passage = self._ring[number % SLOTS]
-            passage.send(data, offsets, begin, end)
+            passage = self.ring[number % SLOTS]
+            passage.fill(data, offsets, begin, end)
+            passage.send()
             if under_way:
                 under_way[-1].fetch()
             under_way.append(passage)
@@ -136,14 +138,19 @@ class Streams:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class Found:
+    """What came back of a batch."""
+
     ids: NDArray[np.uint32]
     lengths: NDArray[np.int64]
     unsure: NDArray[np.bool_]
 
 
-class _Passage:
-    """A slot with its pinned memory: the way of one batch to the device and back, again and again."""
+class Passage:
+    """A slot with its pinned memory: the way of one batch to the device and back, again and again.
+
+    Filled, sent, fetched, waited for, found: in this order.
+    """
 
     def __init__(self, device: Device, streams: Streams, kernels: Kernels, extent: Extent) -> None:
         self._streams, self._kernels = streams, kernels
@@ -158,27 +165,35 @@ class _Passage:
         # real text has a token for two bytes at least; what has more is copied to memory that is not pinned, slowly
         self._pinned_ids = device.pinned(4 * (extent.text // 2 + 1)).view(np.uint32)
         self._ids = self._pinned_ids[:0]
-        self.begin = self.end = 0
+        self.begin = self.end = self.size = 0
         self._done: Mark
 
-    def send(self, data: NDArray[np.uint8], offsets: NDArray[np.int64], begin: int, end: int) -> None:
-        """Begin with documents `begin` to `end`; what this passage had before was taken."""
-        streams, slot, documents = self._streams, self._slot, end - begin
-        self.begin, self.end = begin, end
+    def fill(self, data: NDArray[np.uint8], offsets: NDArray[np.int64], begin: int, end: int) -> None:
+        """Take documents `begin` to `end` into pinned memory; what this passage had before was waited for."""
         first, last = int(offsets[begin]), int(offsets[end])
-        size = last - first
+        size, documents = last - first, end - begin
+        self.begin, self.end, self.size = begin, end, size
         self._text[PADDING : PADDING + size] = data[first:last]
         self._text[PADDING + size : 2 * PADDING + size] = 0
         np.subtract(offsets[begin : end + 1], first, out=self._offsets[: documents + 1], casting="unsafe")
         self._set[0] = (size // BLOCK + 1, 0, 0, 0, 0)
-        streams.upload.upload(self._text[: 2 * PADDING + size], slot.text)
-        streams.upload.upload(self._offsets[: documents + 1], slot.offsets)
-        streams.upload.upload(self._set, slot.totals)
-        streams.work.follow(streams.upload.mark())
-        self._kernels.cut(slot, size, documents)
-        self._kernels.encode(slot, size, documents)
-        streams.work.download(slot.totals, self._totals)
-        self._done = streams.work.mark()
+
+    def send(self) -> None:
+        """Send them to the device, and let the kernels follow."""
+        upload = self._streams.upload
+        upload.upload(self._text[: 2 * PADDING + self.size], self._slot.text)
+        upload.upload(self._offsets[: self.end - self.begin + 1], self._slot.offsets)
+        self._streams.work.follow(upload.mark())
+        self.run()
+
+    def run(self) -> None:
+        """The kernels alone, over what is on the device already."""
+        work, slot, documents = self._streams.work, self._slot, self.end - self.begin
+        work.upload(self._set, slot.totals)
+        self._kernels.cut(slot, self.size, documents)
+        self._kernels.encode(slot, self.size, documents)
+        work.download(slot.totals, self._totals)
+        self._done = work.mark()
 
     def fetch(self) -> None:
         """Wait for the kernels, which is when it is known how many ids there are, and send for them."""
@@ -191,10 +206,13 @@ class _Passage:
         download.download(slot.ids, self._ids)
         self._done = download.mark()
 
-    def take(self) -> _Found:
-        """Wait for the ids."""
+    def wait(self) -> None:
+        """Wait for what was begun last."""
         self._done.wait()
+
+    def found(self) -> Found:
+        """The ids, in memory of their own."""
         documents = self.end - self.begin
         offsets = self._token_offsets[: documents + 1].astype(np.int64)
         lengths = offsets[1:] - offsets[:-1]
-        return _Found(self._ids.copy(), lengths, self._doubtful[:documents] != 0)
+        return Found(self._ids.copy(), lengths, self._doubtful[:documents] != 0)
