@@ -61,13 +61,13 @@ class CudaEngine:
         cutting, classes = cutting_of(model), classes_of(importlib.metadata.version("tokenizers"))
         assert isinstance(cutting, Cutting), cutting  # `supports` was asked
         assert classes is not None
-        self._extent = Extent.of(batch_bytes)
+        self.extent = Extent.of(batch_bytes)
         merges = merges_of(model)
         self._device = (device or open_device)()
         streams = Streams(self._device.stream(), self._device.stream(), self._device.stream())
         rules = Rules(self._device, streams.work, cutting, classes, merges, entries)
-        kernels = Kernels(self._device, streams.work, rules, self._extent)
-        self.ring = [Passage(self._device, streams, kernels, self._extent) for _ in range(SLOTS)]
+        kernels = Kernels(self._device, streams.work, rules, self.extent)
+        self.ring = [Passage(self._device, streams, kernels, self.extent) for _ in range(SLOTS)]
 
     @staticmethod
     def supports(model: Model) -> str | None:
@@ -81,7 +81,7 @@ class CudaEngine:
 
     def encode(self, text: pa.LargeStringArray) -> Tokens:
         """The ids of each document. Raises Unavailable if the device fails."""
-        data, offsets = _buffers(text)
+        data, offsets = buffers(text)
         lengths, unsure = np.zeros(len(text), np.int64), np.ones(len(text), np.bool_)
         ids: list[NDArray[np.uint32]] = [np.empty(0, np.uint32)]
 
@@ -92,7 +92,7 @@ class CudaEngine:
             lengths[passage.begin : passage.end], unsure[passage.begin : passage.end] = found.lengths, found.unsure
 
         under_way: list[Passage] = []
-        for number, (begin, end) in enumerate(batches(offsets, self._extent)):
+        for number, (begin, end) in enumerate(batches(offsets, self.extent)):
             if len(under_way) == SLOTS:
                 take(under_way.pop(0))
             passage = self.ring[number % SLOTS]
@@ -119,7 +119,7 @@ def batches(offsets: NDArray[np.int64], extent: Extent) -> Iterator[tuple[int, i
         begin = max(end, begin + 1)
 
 
-def _buffers(text: pa.LargeStringArray) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def buffers(text: pa.LargeStringArray) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """The bytes of a column that is not empty, and where its documents begin and end in them."""
     _, offsets, data = text.buffers()
     if offsets is None or not len(text):
