@@ -46,6 +46,9 @@ class Settings:
     metrics_host: str
     #: Folder in which a worker's processes leave their numbers for the one that serves them; `tokenmill-worker` sets it.
     metrics_folder: str | None
+    #: Bytes of a GPU's memory that the engine `cuda` may take (TOKENMILL_GPU_GB, in 10^9 bytes). Half of one is room for three
+    #: batches of a column each, 4 MB of text, and for a million words.
+    gpu_bytes: int
     #: The GPUs that this process may use, as CUDA reads it (CUDA_VISIBLE_DEVICES); None where it is not set.
     visible_gpus: str | None
 
@@ -61,11 +64,12 @@ class Settings:
             home=environment.get("TOKENMILL_HOME") or str(Path.home() / ".tokenmill"),
             cache=Path(environment.get("TOKENMILL_CACHE") or Path.home() / ".cache" / "tokenmill"),
             tokenizers=Path(folder) if (folder := environment.get("TOKENMILL_TOKENIZERS")) else None,
-            stuck_seconds=_seconds("TOKENMILL_STUCK_SECONDS", 300),
-            grace_seconds=_seconds("TOKENMILL_GRACE_SECONDS", 20),
+            stuck_seconds=_number("TOKENMILL_STUCK_SECONDS", 300, "seconds"),
+            grace_seconds=_number("TOKENMILL_GRACE_SECONDS", 20, "seconds"),
             json_log=_one_of("TOKENMILL_LOG_FORMAT", "text", "json") == "json",
             metrics_host=environment.get("TOKENMILL_METRICS_HOST") or "127.0.0.1",
             metrics_folder=environment.get(METRICS_FOLDER),
+            gpu_bytes=int(_number("TOKENMILL_GPU_GB", 0.5, "10^9 bytes") * 1e9),
             visible_gpus=environment.get(GPUS),
         )
 
@@ -75,15 +79,15 @@ def variable(name: str) -> str | None:
     return os.environ.get(name)
 
 
-def _seconds(variable: str, default: float) -> float:
+def _number(variable: str, default: float, unit: str) -> float:
     given = os.environ.get(variable) or default
     try:
-        seconds = float(given)
+        number = float(given)
     except ValueError:
-        seconds = -1
-    if seconds < 0:
-        raise UsageError(f"{variable} is {given!r}; give a number of seconds.")
-    return seconds
+        number = -1
+    if not 0 <= number < float("inf"):
+        raise UsageError(f"{variable} is {given!r}; give a number of {unit}.")
+    return number
 
 
 def _yes(variable: str) -> bool:

@@ -16,6 +16,7 @@ from tests.cuda.host import HostDevice
 from tokenmill.engines import GPU, REFERENCE, Encoder, choose, cuda, on_gpu, trusted
 from tokenmill.engines.contract import Unavailable
 from tokenmill.engines.cuda import engine as cuda_engine
+from tokenmill.engines.cuda.device import Memory
 from tokenmill.errors import UsageError
 from tokenmill.job import EngineChoice
 from tokenmill.tokenizers import Model, resolve
@@ -23,6 +24,13 @@ from tokenmill.tokenizers import Model, resolve
 #: What the kernels do not vouch for: not in NFC, an added token; and what they do.
 DOUBTFUL = ["e\u0301a", "a <tool_call> b"]
 PLAIN = ["def f(x):\n\treturn x  # 12345", "中文字符和English混排。", "", "naïve café"]
+
+
+class Nothing:
+    """A stream, and a mark, of a device that only counts."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: Nothing()
 
 
 @pytest.fixture(scope="module")
@@ -141,3 +149,23 @@ def test_asked_for_by_name_it_is_checked_for_the_tokenizer_alone(
     bert = resolve(str(tokenizer_path("bert"))).model
     with pytest.raises(UsageError, match=r"--engine cuda cannot be used: .*WordPiece"):
         choose(bert, spec(), GPU, lambda: column(PLAIN), folder, 1)
+
+
+@pytest.mark.parametrize("gigabytes", ["0.2", "0.5", "80"])
+def test_a_gpus_memory_is_bounded_by_the_users_word(model: Model, gigabytes: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKENMILL_GPU_GB", gigabytes)
+    made = HostDevice(lazy=False)
+    monkeypatch.setattr(made, "pinned", lambda size: np.empty(size, np.uint8))
+    allocated: list[int] = []
+    monkeypatch.setattr(made, "allocate", lambda size: allocated.append(size) or Memory(0, size))
+    monkeypatch.setattr(made, "run", lambda *_: None)
+    monkeypatch.setattr(made, "stream", lambda: Nothing())
+    cuda_engine.CudaEngine(model, device=lambda: made)
+    assert sum(allocated) <= min(float(gigabytes) * 1e9, 6e9)
+    assert sum(allocated) > min(float(gigabytes), 5) * 0.85e9
+
+
+def test_too_little_memory_is_said(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKENMILL_GPU_GB", "0.1")
+    with pytest.raises(Unavailable, match=r"TOKENMILL_GPU_GB is 0\.1; the engine needs 0\.1\d at least"):
+        cuda_engine.CudaEngine(model, device=HostDevice)

@@ -17,25 +17,27 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tokenmill.engines.contract import Tokens, from_lengths
+from tokenmill.engines.contract import Tokens, Unavailable, from_lengths
 from tokenmill.engines.cuda.batch import BLOCK, PADDING, TOTALS, Extent, Kernels, Rules, Slot, device_bytes
 from tokenmill.engines.cuda.classes import classes_of
 from tokenmill.engines.cuda.device import Device, Mark, Stream
 from tokenmill.engines.cuda.families import Cutting, cutting_of
 from tokenmill.engines.cuda.merges import merges_of
 from tokenmill.engines.cuda.words import ENTRIES, table_bytes
+from tokenmill.settings import Settings
 from tokenmill.tokenizers import Model
 
-#: Bytes of text per batch. Takes 1.2 GB of a device, and 0.3 GB of pinned memory.
-BATCH_BYTES = 32 << 20
+#: Bytes of text per batch, at least and at most: with more, a launch's microseconds are no longer seen.
+LEAST, MOST = 1 << 20, 128 << 20
 #: Batches under way at once.
 SLOTS = 3
+#: What a tokenizer takes of a device's memory at most: classes and merges.
+TOKENIZER_BYTES = 30_000_000
 
 
 def open_device() -> Device:
     """The GPU of this process with the kernels loaded. Raises Unavailable if there is none that can be used."""
     from tokenmill.engines.cuda.gpu import Gpu
-    from tokenmill.settings import Settings
 
     return Gpu(Settings.from_environment().cache)
 
@@ -48,20 +50,21 @@ class CudaEngine:
         model: Model,
         *,
         device: Callable[[], Device] | None = None,
-        batch_bytes: int = BATCH_BYTES,
+        batch_bytes: int | None = None,
         entries: int = ENTRIES,
     ) -> None:
         """Raises Unavailable if the device cannot be used, ValueError if the tokenizer cannot be.
 
         Args:
             device: gives the device; the GPU of this process by default.
-            batch_bytes: text of a batch, which memory is in proportion to (`memory`).
+            batch_bytes: text of a batch, which memory is in proportion to (`memory`); what TOKENMILL_GPU_GB has room for by
+                default.
             entries: words remembered at most.
         """
         cutting, classes = cutting_of(model), classes_of(importlib.metadata.version("tokenizers"))
         assert isinstance(cutting, Cutting), cutting  # `supports` was asked
         assert classes is not None
-        self.extent = Extent.of(batch_bytes)
+        self.extent = Extent.of(fitting(Settings.from_environment().gpu_bytes, entries) if batch_bytes is None else batch_bytes)
         merges = merges_of(model)
         self._device = (device or open_device)()
         streams = Streams(self._device.stream(), self._device.stream(), self._device.stream())
@@ -75,7 +78,7 @@ class CudaEngine:
         return None if isinstance(found, Cutting) else found
 
     @staticmethod
-    def memory(batch_bytes: int = BATCH_BYTES, entries: int = ENTRIES) -> int:
+    def memory(batch_bytes: int, entries: int = ENTRIES) -> int:
         """Bytes of the device's memory that batches and words take; the tokenizer takes up to 30 MB more."""
         return device_bytes(Extent.of(batch_bytes), SLOTS) + table_bytes(entries)
 
@@ -106,6 +109,15 @@ class CudaEngine:
         for passage in under_way:
             take(passage)
         return Tokens(np.concatenate(ids), from_lengths(ids[0], lengths).offsets, unsure)
+
+
+def fitting(memory: int, entries: int = ENTRIES) -> int:
+    """Bytes of text of the largest batches for which a device's memory suffices. Raises Unavailable if none are."""
+    least = CudaEngine.memory(LEAST, entries) + TOKENIZER_BYTES
+    if memory < least:
+        raise Unavailable(f"TOKENMILL_GPU_GB is {memory / 1e9:g}; the engine needs {least / 1e9:.2f} at least")
+    a_byte = device_bytes(Extent.of(LEAST), SLOTS) / LEAST
+    return min(MOST, LEAST + int((memory - least) / a_byte * 0.99))
 
 
 def batches(offsets: NDArray[np.int64], extent: Extent) -> Iterator[tuple[int, int]]:
