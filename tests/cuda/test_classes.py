@@ -80,7 +80,7 @@ def test_nfc_leaves_every_pair_with_a_mark_alone_if_both_are_stable() -> None:
     flags = CLASSES.of(points)
     stable = points[(flags & Flag.UNSTABLE == 0) & ~np.isin(points, [*range(0xD800, 0xE000), 10])]
     reordered = stable[CLASSES.of(stable) & Flag.REORDERED != 0]
-    for mark in map(chr, reordered[:: len(reordered) // 20]):
+    for mark in map(chr, reordered[:: len(reordered) // 6]):
         others = stable[CLASSES.of(stable) & Flag.REORDERED == 0].astype("<u4").tobytes().decode("utf-32-le")
         for text in ("\n".join(mark + other for other in others), "\n".join(other + mark for other in others)):
             assert NFC.normalize_str(text) == text

@@ -37,7 +37,6 @@ def added(content: str, **flags: Any) -> list[dict[str, Any]]:
     [
         ("gpt2", Family.GPT2, False, None),
         ("llama3", Family.CL100K, False, None),
-        ("qwen", Family.QWEN2, True, None),
         ("qwen3", Family.QWEN2, True, "<think>"),
         ("gptoss", Family.O200K, False, None),
         ("deepseek", Family.DEEPSEEK_V3, False, "<｜fim▁hole｜>"),
