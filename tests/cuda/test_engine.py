@@ -182,10 +182,10 @@ def test_a_batch_is_on_its_way_before_the_one_before_it_is_waited_for(gpt2: Subj
             super().run(kernel, threads, arguments)
 
     encoder = gpt2.fresh(Told)  # a lazy one: a kernel runs when somebody waits for it
-    send, fetch = engine._Passage.send, engine._Passage.fetch
+    send, fetch = engine.Passage.send, engine.Passage.fetch
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine._Passage, "send", lambda *given: (told.append("send"), send(*given)))
-        patch.setattr(engine._Passage, "fetch", lambda *given: (told.append("fetch"), fetch(*given)))
+        patch.setattr(engine.Passage, "send", lambda *given: (told.append("send"), send(*given)))
+        patch.setattr(engine.Passage, "fetch", lambda *given: (told.append("fetch"), fetch(*given)))
         encoder.encode(column(pieces))
     steps = [step for step in told if step in ("send", "fetch", "starts_gpt2")]
     batches = steps.count("send")
