@@ -174,6 +174,14 @@ def request(
             "--partition-by", panel=WORK, help="Field or column, such as language: a sealed output for each of its values."
         ),
     ] = None,
+    histograms: Annotated[
+        bool,
+        _option(
+            "--histograms",
+            panel=WORK,
+            help="Count how often each id occurs, and each document length, in facts/ for each shard.",
+        ),
+    ] = False,
     separator: Annotated[
         str | None,
         _option(
@@ -292,6 +300,7 @@ def request(
         id_field=id_field,
         metadata=tuple(metadata or ()),
         partition_by=partition_by,
+        histograms=histograms,
         separator=separator,
         batch_bytes=batch_bytes,
         max_document_bytes=max_document_bytes,

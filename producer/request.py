@@ -48,6 +48,8 @@ class Request:
     id_field: str | None = None
     metadata: tuple[str, ...] = ()
     partition_by: str | None = None
+    #: Facts about the ids that are wanted beside the shards.
+    histograms: bool = False
     separator: str | None = None
     batch_bytes: int | None = None
     max_document_bytes: int = 8 << 20

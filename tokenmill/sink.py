@@ -22,6 +22,7 @@ from tokenmill.columns import Column
 from tokenmill.documents import MetadataFile, Reason, RejectedFile
 from tokenmill.engines import Encoder, SpotCheck, Tokens, joined
 from tokenmill.errors import TokenmillError
+from tokenmill.facts import with_facts
 from tokenmill.job import Counts, Job
 from tokenmill.ledger import Ledger
 from tokenmill.lengths import LengthPolicy
@@ -220,6 +221,7 @@ def _writer(job: Job, index: int, output: str, meter: Meter) -> ShardWriter:
     if job.spec.chat is not None:
         writer = MaskedWriter(writer, output, index, meter.cuts)
     writer = packed(writer, output, index, job.spec.pack, job.pad_id, meter.cuts)
+    writer = with_facts(writer, job, output, index)
     return writer if seed is None else ShuffledWriter(writer, output, seed, index)
 
 

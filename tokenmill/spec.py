@@ -65,6 +65,13 @@ class Chat(Record):
     fields: tuple[str, ...] = Field(min_length=1, max_length=2)
 
 
+class Facts(Record):
+    """What is to be known of a shard's ids, beside it in `facts/` (`tokenmill.facts`)."""
+
+    #: How often each id occurs, and each length of a document.
+    histograms: bool = False
+
+
 class JobSpec(Record):
     """Everything the user asked for that decides ids, shards or the manifest."""
 
@@ -105,6 +112,8 @@ class JobSpec(Record):
     metadata: tuple[str, ...] = ()
     #: Field or column by whose values the output is split, see `tokenmill.partitions`; None leaves it whole.
     partition_by: str | None = None
+    #: What is told of the ids, in `facts/`; None for nothing.
+    facts: Facts | None = None
     #: Cuts .txt files into documents; None makes each file one document.
     separator: str | None = None
     #: Source bytes a batch aims at.
