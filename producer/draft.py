@@ -147,7 +147,7 @@ def _packing(request: Request, files: tokenizers.TokenizerFiles) -> Packing | No
 
 def _facts(request: Request) -> Facts | None:
     """What is to be told of the ids; None for nothing."""
-    facts = Facts(histograms=request.histograms)
+    facts = Facts(histograms=request.histograms, minhash=request.minhash)
     return None if facts == Facts() else facts
 
 

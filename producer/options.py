@@ -182,6 +182,16 @@ def request(
             help="Count how often each id occurs, and each document length, in facts/ for each shard.",
         ),
     ] = False,
+    minhash: Annotated[
+        int | None,
+        _option(
+            "--minhash",
+            panel=WORK,
+            help="Write a MinHash signature of this many numbers for each document, such as 128, into facts/.",
+            min=1,
+            max=4096,
+        ),
+    ] = None,
     separator: Annotated[
         str | None,
         _option(
@@ -301,6 +311,7 @@ def request(
         metadata=tuple(metadata or ()),
         partition_by=partition_by,
         histograms=histograms,
+        minhash=minhash,
         separator=separator,
         batch_bytes=batch_bytes,
         max_document_bytes=max_document_bytes,

@@ -50,6 +50,7 @@ class Request:
     partition_by: str | None = None
     #: Facts about the ids that are wanted beside the shards.
     histograms: bool = False
+    minhash: int | None = None
     separator: str | None = None
     batch_bytes: int | None = None
     max_document_bytes: int = 8 << 20

@@ -70,6 +70,8 @@ class Facts(Record):
 
     #: How often each id occurs, and each length of a document.
     histograms: bool = False
+    #: Numbers of each document's signature; None for none.
+    minhash: int | None = Field(default=None, gt=0, le=4096)
 
 
 class JobSpec(Record):

@@ -12,7 +12,10 @@ import pytest
 from producer.request import Request
 from tests.chatml import CHATML, talk
 from tests.inprocess import run_to_seal
+from tests.unit.test_facts import flat
 from tokenmill.convert import convert
+from tokenmill.facts.minhash import signatures
+from tokenmill.facts.texts import Ends
 from tokenmill.reader import TokenDataset
 from tokenmill.verify import verify
 
@@ -46,7 +49,14 @@ def run(tmp_path_factory: pytest.TempPathFactory, tokenizer_path: Callable[[str]
     (base / "corpus.jsonl").write_text("\n".join(map(json.dumps, records)) + "\n")
 
     def made(**options: Any) -> str:
-        given = {"eos_token": "<|endoftext|>", "bos_token": False, "batch_bytes": 40_000, "histograms": True, **options}
+        given = {
+            "eos_token": "<|endoftext|>",
+            "bos_token": False,
+            "batch_bytes": 40_000,
+            "histograms": True,
+            "minhash": 16,
+            **options,
+        }
         output = str(tmp_path_factory.mktemp("out") / "out")
         tokenizer, sources = str(base / "t"), (str(base / "corpus.jsonl"),)
         asked = Request(sources=sources, tokenizer=tokenizer, output=output, engine="reference", check_every=0, **given)
@@ -79,11 +89,15 @@ def quiet(done: int, steps: int) -> None:
 @pytest.mark.parametrize("name", JOBS)
 def test_facts_are_those_of_the_documents(name: str, run: Run) -> None:
     output, seen = run(**JOBS[name]), 0
+    ends = Ends(bos=False, eos=_totals(output).eos_id is not None, marked=False)
     for place, documents in shards(output):
         tokens, lengths = pq.read_table(f"{place}.tokens.parquet"), pq.read_table(f"{place}.lengths.parquet")
         counted = Counter(token for document in documents for token in document)
         assert list(zip(*tokens.to_pydict().values(), strict=True)) == sorted(counted.items())
         assert list(zip(*lengths.to_pydict().values(), strict=True)) == sorted(Counter(map(len, documents)).items())
+        signed = pq.read_table(f"{place}.minhash.parquet")
+        assert signed["document"].to_pylist() == list(range(len(documents)))
+        assert signed["signature"].to_pylist() == signatures(flat(documents, ends), 16).tolist()
         seen += len(documents)
     assert seen == _totals(output).documents > 100
     assert verify(output, full=False, advance=quiet).findings == ()

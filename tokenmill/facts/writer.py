@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenmill.facts.histograms import Histograms
+from tokenmill.facts.minhash import Minhash
 from tokenmill.facts.texts import Ends, Texts
 from tokenmill.job import Job
 from tokenmill.record import FileDigest
@@ -45,6 +46,8 @@ def with_facts(writer: ShardWriter, job: Job, output: str, index: int) -> ShardW
     facts: list[Fact] = []
     if asked.histograms:
         facts.append(Histograms(output, index, job.tokenizer.vocab_size))
+    if asked.minhash is not None:
+        facts.append(Minhash(output, index, asked.minhash))
     ends = Ends(job.bos_id is not None, job.eos_id is not None, job.spec.chat is not None)
     return FactsWriter(writer, ends, facts)
 
