@@ -5,6 +5,7 @@ what can be seen to be wrong is refused here, before anybody works.
 """
 
 from producer.corpus import Corpus, absolute, collect
+from producer.heldout import held_out
 from producer.plan import batch_bytes_for
 from producer.request import Request
 from producer.selection import Selection
@@ -67,7 +68,7 @@ def draft(
         id_field=request.id_field,
         metadata=request.metadata,
         partition_by=request.partition_by,
-        facts=_facts(request),
+        facts=_facts(request, files),
         separator=request.separator,
         batch_bytes=request.batch_bytes or batch_bytes_for(bytes_read),
         max_document_bytes=request.max_document_bytes,
@@ -145,9 +146,10 @@ def _packing(request: Request, files: tokenizers.TokenizerFiles) -> Packing | No
     return Packing(length=length, method=method, pad_token=tokenizers.settle_pad(files, request.pad_token))
 
 
-def _facts(request: Request) -> Facts | None:
+def _facts(request: Request, files: tokenizers.TokenizerFiles) -> Facts | None:
     """What is to be told of the ids; None for nothing."""
-    facts = Facts(histograms=request.histograms, minhash=request.minhash)
+    sets = tuple(one for one, _ in held_out(request.contamination, files.model))
+    facts = Facts(histograms=request.histograms, minhash=request.minhash, held_out=sets)
     return None if facts == Facts() else facts
 
 

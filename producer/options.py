@@ -192,6 +192,14 @@ def request(
             max=4096,
         ),
     ] = None,
+    contamination: Annotated[
+        list[str] | None,
+        _option(
+            "--contamination",
+            panel=WORK,
+            help="Test set, .jsonl or .txt: tell in facts/ which documents share 13 tokens in a row with it. Repeatable.",
+        ),
+    ] = None,
     separator: Annotated[
         str | None,
         _option(
@@ -312,6 +320,7 @@ def request(
         partition_by=partition_by,
         histograms=histograms,
         minhash=minhash,
+        contamination=tuple(contamination or ()),
         separator=separator,
         batch_bytes=batch_bytes,
         max_document_bytes=max_document_bytes,

@@ -51,6 +51,8 @@ class Request:
     #: Facts about the ids that are wanted beside the shards.
     histograms: bool = False
     minhash: int | None = None
+    #: Files of test sets that are looked for.
+    contamination: tuple[str, ...] = ()
     separator: str | None = None
     batch_bytes: int | None = None
     max_document_bytes: int = 8 << 20

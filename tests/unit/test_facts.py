@@ -2,7 +2,8 @@
 
 import itertools
 import random
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tokenmill.engines import from_lengths
 from tokenmill.engines.reference import ReferenceEngine
 from tokenmill.facts import minhash, texts
+from tokenmill.facts.contamination import Contamination, Known, runs_of
 from tokenmill.facts.minhash import Minhash, signatures
 from tokenmill.facts.shingles import MULTIPLIER, shingles
 from tokenmill.facts.texts import Ends, Texts
@@ -145,6 +148,37 @@ def test_bytes_do_not_tell_how_documents_came(
     table = pq.read_table(base / "one/facts/000000.minhash.parquet")
     assert table["document"].to_pylist() == list(range(len(documents)))
     assert table["signature"].to_pylist() == [plainly(document, 4) for document in documents]
+
+
+@given(DOCUMENTS, st.lists(DOCUMENTS, min_size=1, max_size=3), st.integers(1, 60), st.booleans())
+def test_what_is_found_of_test_sets_is_as_defined(
+    tmp_path_factory: pytest.TempPathFactory, documents: list[list[int]], sets: list[list[list[int]]], block: int, eos: bool
+) -> None:
+    """Test sets of texts, and of parts of the documents themselves."""
+    sets = [[*one, *(document[3:-2] for document in documents[n :: len(sets)])] for n, one in enumerate(sets)]
+    output, counted, names = tmp_path_factory.mktemp("facts"), Counter[str](), tuple(f"set-{n}" for n in range(len(sets)))
+    runs = tuple(runs_of(from_lengths(flat(one).ids, flat(one).lengths)) for one in sets)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tokenmill.facts.shingles.BLOCK", block)
+        with Contamination(str(output), 0, Known(names, runs), counted) as file:
+            for start in range(0, len(documents), 5):
+                file.add(flat(documents[start : start + 5], Ends(bos=False, eos=eos, marked=False)))
+            file.publish()
+    found = [tuple(row.values()) for row in pq.read_table(output / "facts/000000.contamination.parquet").to_pylist()]
+    plain = [document[: len(document) - eos] for document in documents]
+    assert found == list(contaminated(plain, dict(zip(names, sets, strict=True))))
+    assert counted == Counter(row[1] for row in found)
+
+
+def contaminated(documents: list[list[int]], sets: dict[str, list[list[int]]]) -> Iterator[tuple[int, str, int, int, int]]:
+    """The rows as the module's first lines define them."""
+    runs = {name: {tuple(text[n : n + 13]) for text in some for n in range(len(text) - 12)} for name, some in sets.items()}
+    for number, document in enumerate(documents):
+        for name, known in runs.items():
+            places = [n for n in range(len(document) - 12) if tuple(document[n : n + 13]) in known]
+            covered = {n + k for n in places for k in range(13)}
+            if places:
+                yield number, name, len(places), len(covered), len(document)
 
 
 def test_the_multiplier_is_the_documented_one() -> None:

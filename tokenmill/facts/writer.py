@@ -4,6 +4,7 @@ Comes in: documents in the order of the shard, before they are packed. Goes out:
 sidecars. Always holds: a fact says nothing of how documents were spread over calls, and changes no byte of the shard.
 """
 
+from collections import Counter
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Protocol, Self
@@ -11,6 +12,7 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenmill.facts.contamination import Contamination, Known
 from tokenmill.facts.histograms import Histograms
 from tokenmill.facts.minhash import Minhash
 from tokenmill.facts.texts import Ends, Texts
@@ -34,11 +36,15 @@ class Fact(Protocol):
         ...
 
 
-def with_facts(writer: ShardWriter, job: Job, output: str, index: int) -> ShardWriter:
+def with_facts(
+    writer: ShardWriter, job: Job, output: str, index: int, sets: Known | None, contaminated: Counter[str]
+) -> ShardWriter:
     """The same writer for a job that asks for no facts, else one that tells them.
 
     Args:
         output: where the shard lies: the job's output, or a part of it.
+        sets: the test sets to look for, if there are any.
+        contaminated: gets documents added in which one was found, by its name.
     """
     asked = job.spec.facts
     if asked is None:
@@ -48,6 +54,8 @@ def with_facts(writer: ShardWriter, job: Job, output: str, index: int) -> ShardW
         facts.append(Histograms(output, index, job.tokenizer.vocab_size))
     if asked.minhash is not None:
         facts.append(Minhash(output, index, asked.minhash))
+    if sets is not None:
+        facts.append(Contamination(output, index, sets, contaminated))
     ends = Ends(job.bos_id is not None, job.eos_id is not None, job.spec.chat is not None)
     return FactsWriter(writer, ends, facts)
 
