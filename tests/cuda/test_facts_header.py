@@ -4,18 +4,22 @@ import ctypes
 import os
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import tokenmill
+from tokenmill.engines import from_lengths
 from tokenmill.engines.reference import ReferenceEngine
+from tokenmill.facts.contamination import Contamination, Known, runs_of
 from tokenmill.facts.minhash import signatures
 from tokenmill.facts.texts import Ends, Texts
 from tokenmill.tokenizers import Model
@@ -38,6 +42,14 @@ extern "C" void signatures(const u32* ids, const u64* starts, const u64* stops, 
 
 extern "C" void dealt(const u32* ids, u64 start, u64 stop, u64 stretch, u32 turn, u32 size, u64* kept) {{
     for (u64 at = start; at < stop; at += stretch) facts::deal_shingles(ids, at, at + stretch, stop, turn, size, kept);
+}}
+
+extern "C" void looked_up(
+    const u32* ids, const u64* starts, const u64* stops, u64 count, const u64* sorted, u64 runs, const u64* sieve, u32 bits,
+    u64* found, u64* covered
+) {{
+    for (u64 d = 0; d < count; ++d)
+        facts::look_up(ids, starts[d], stops[d], sorted, runs, sieve, bits, found + d, covered + d);
 }}
 """
 DOCUMENTS = st.lists(st.lists(st.one_of(st.integers(0, 3), st.integers(0, 2**31 - 1)), max_size=60), min_size=1, max_size=9)
@@ -109,3 +121,40 @@ def test_threads_may_share_a_round(built: ctypes.CDLL, document: list[int], stre
             numbers = (0, len(document), stretch)
             built.dealt(at(texts.ids), *map(ctypes.c_uint64, numbers), ctypes.c_uint32(turn), ctypes.c_uint32(size), at(kept))
     assert np.array_equal(kept.astype(np.uint32), signatures(texts, size)[0])
+
+
+def look_up(built: ctypes.CDLL, texts: Texts, sets: Known) -> list[tuple[int, int, int]]:
+    """Rows of what is found of a job's only test set: document, runs, tokens in them."""
+    found, covered = np.zeros(len(texts), np.uint64), np.zeros(len(texts), np.uint64)
+    places = [np.ascontiguousarray(places, np.uint64) for places in (texts.starts, texts.stops)]
+    (runs,) = sets.runs
+    numbers = (ctypes.c_uint64(len(texts)), at(runs), ctypes.c_uint64(len(runs)), at(sets.sieve), ctypes.c_uint32(sets.bits))
+    built.looked_up(at(texts.ids), at(places[0]), at(places[1]), *numbers, at(found), at(covered))
+    return [(d, int(found[d]), int(covered[d])) for d in np.flatnonzero(found).tolist()]
+
+
+def rows(texts: Texts, sets: Known, output: Path) -> list[tuple[int, int, int]]:
+    """The same, as Python writes them."""
+    with Contamination(str(output), 0, sets, Counter()) as file:
+        file.add(texts)
+        file.publish()
+    table = pq.read_table(output / "facts/000000.contamination.parquet")
+    return list(zip(*(table[name].to_pylist() for name in ("document", "grams", "covered")), strict=True))
+
+
+def test_test_sets_in_real_text(built: ctypes.CDLL, real: Texts, tmp_path: Path) -> None:
+    runs = runs_of(from_lengths(real.ids[1000:9000], np.array([3000, 12, 13, 4975])))
+    sets = Known(("quiz",), (runs,))
+    found = look_up(built, real, sets)
+    assert found == rows(real, sets, tmp_path)
+    assert 2 < len(found) < len(real)
+
+
+@given(DOCUMENTS, st.lists(st.integers(0, 1), max_size=60))
+def test_test_sets(
+    built: ctypes.CDLL, tmp_path_factory: pytest.TempPathFactory, documents: list[list[int]], text: list[int]
+) -> None:
+    documents = [*documents, text[4:], [*text[:20], 7, *text[20:]]]
+    runs = runs_of(from_lengths(flat([text]).ids, flat([text]).lengths))
+    sets = Known(("quiz",), (runs,))
+    assert look_up(built, flat(documents), sets) == rows(flat(documents), sets, tmp_path_factory.mktemp("facts"))
