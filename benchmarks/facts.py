@@ -2,9 +2,9 @@
 
     python benchmarks/facts.py --source DIR --tokenizer FILE [--repeat N] [--rounds K]
 
-Comes in: a folder of JSON Lines. Goes out: `results/facts.json`, CPU seconds of whole process trees, each round. Always holds: two
-workers and a private broker; the ways take turns; the first round, in which the engine gets its certificate, is not kept. The
-test set is a passage of 600 characters from each of 1,000 documents of the corpus, encoded by the reference within the job.
+Comes in: a folder of JSON Lines. Goes out: `results/facts.json`, CPU seconds of whole process trees, each round. Always holds:
+two workers and a private broker; the ways take turns; the first round, in which the engine gets its certificate, is not kept.
+The test set is a passage of 600 characters from each of 1,000 documents of the corpus, encoded by the reference within the job.
 """
 
 import argparse

@@ -11,9 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 import tokenizers
 
+from producer import jobfile
 from producer.heldout import held_out
 from producer.request import Request
 from tests.chatml import CHATML, talk
+from tests.growing import byte_tokenizer, night, write
 from tests.inprocess import run_to_seal
 from tests.unit.test_facts import contaminated, flat
 from tokenmill.convert import convert
@@ -197,3 +199,26 @@ def test_two_test_sets_of_one_name(run: Run, tmp_path: Path) -> None:
         (tmp_path / folder / "quiz.txt").write_text(" ".join(map(str, range(40))) + "\n")
     with pytest.raises(UsageError, match="two test sets are called quiz"):
         run(contamination=tuple(str(tmp_path / folder / "quiz.txt") for folder in ("a", "b")))
+
+
+def test_a_corpus_that_grows_adds_up(tmp_path: Path) -> None:
+    """Of all nights as one it is told what each found."""
+    tokenizer, quiz = byte_tokenizer(tmp_path), tmp_path / "quiz.txt"
+    quiz.write_text("What is the answer to this question?\n")
+    for number, texts in enumerate(
+        (["Nothing."], ["What is the answer to it?", "Nothing."], ["the answer to this question? No."])
+    ):
+        write(tmp_path / "corpus", f"{number}.jsonl", *texts)
+        run_to_seal(night(tmp_path / "corpus", tmp_path / "out", f"n{number}", tokenizer, contamination=(str(quiz),)))
+    assert TokenDataset(str(tmp_path / "out")).manifest.contaminated == {"quiz": 2}
+    assert Ledger(str(tmp_path / "out/n0")).totals().contaminated == {"quiz": 0}
+
+
+def test_a_job_file_names_test_sets_from_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "job.toml").write_text(
+        'sources = ["a"]\ncontamination = ["sets/quiz.txt"]\nminhash = 32\nhistograms = true\n'
+        '[[output]]\ntokenizer = "t"\noutput = "one"\n[[output]]\ntokenizer = "u"\noutput = "two"\nminhash = 64\n'
+    )
+    one = jobfile.read(str(tmp_path / "job.toml")).request()
+    assert (one.contamination, one.minhash, one.histograms) == ((str(tmp_path / "sets/quiz.txt"),), 32, True)
+    assert [other.minhash for other in one.beside] == [64]

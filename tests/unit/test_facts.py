@@ -2,6 +2,8 @@
 
 import itertools
 import random
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -183,3 +185,41 @@ def contaminated(documents: list[list[int]], sets: dict[str, list[list[int]]]) -
 
 def test_the_multiplier_is_the_documented_one() -> None:
     assert f"{MULTIPLIER:#018x}" == "0xd1342543de82ef95"
+
+
+MANY = """
+import resource, sys
+from collections import Counter
+import numpy as np
+from tokenmill.engines import from_lengths
+from tokenmill.facts.contamination import Contamination, Known, runs_of
+from tokenmill.facts.histograms import Histograms
+from tokenmill.facts.minhash import Minhash
+from tokenmill.facts.texts import Ends
+from tokenmill.facts.writer import FactsWriter
+
+class Nowhere:
+    def __enter__(self): return self
+    def __exit__(self, *_): pass
+    def append(self, *_): pass
+    def publish(self): return ()
+
+draw = np.random.default_rng(1)
+ids = draw.integers(0, 50_000, 1 << 20, np.uint32)
+lengths = np.full(1 << 14, 1 << 6)
+sets = Known(("quiz",), (runs_of(from_lengths(ids[::7].copy(), np.array([len(ids[::7])]))),))
+facts = [Histograms(sys.argv[1], 0, 50_000), Minhash(sys.argv[1], 0, 128), Contamination(sys.argv[1], 0, sets, Counter())]
+with FactsWriter(Nowhere(), Ends(True, True, False), facts) as writer:
+    for number in range(12):
+        if number == 3:
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        writer.append(np.roll(ids, number), lengths)
+    writer.publish()
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+def test_facts_of_any_number_of_documents_take_the_memory_of_a_column(tmp_path: Path) -> None:
+    """75 MB of signatures, in a process that may grow by 24."""
+    done = subprocess.run([sys.executable, "-c", MANY, tmp_path], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 24
