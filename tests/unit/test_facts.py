@@ -158,6 +158,7 @@ def test_what_is_found_of_test_sets_is_as_defined(
 ) -> None:
     """Test sets of texts, and of parts of the documents themselves."""
     sets = [[*one, *(document[3:-2] for document in documents[n :: len(sets)])] for n, one in enumerate(sets)]
+    documents = [[*document, *range(9, 9 + len(document)), *document] for document in documents]
     output, counted, names = tmp_path_factory.mktemp("facts"), Counter[str](), tuple(f"set-{n}" for n in range(len(sets)))
     runs = tuple(runs_of(from_lengths(flat(one).ids, flat(one).lengths)) for one in sets)
     with pytest.MonkeyPatch.context() as patch:
