@@ -174,30 +174,17 @@ def request(
             "--partition-by", panel=WORK, help="Field or column, such as language: a sealed output for each of its values."
         ),
     ] = None,
-    histograms: Annotated[
-        bool,
-        _option(
-            "--histograms",
-            panel=WORK,
-            help="Count how often each id occurs, and each document length, in facts/ for each shard.",
-        ),
-    ] = False,
+    histograms: Annotated[bool, _option("--histograms", panel=WORK, help="Count ids and document lengths in facts/.")] = False,
     minhash: Annotated[
         int | None,
-        _option(
-            "--minhash",
-            panel=WORK,
-            help="Write a MinHash signature of this many numbers for each document, such as 128, into facts/.",
-            min=1,
-            max=4096,
-        ),
+        _option("--minhash", panel=WORK, help="Numbers of each document's MinHash signature in facts/.", min=1, max=4096),
     ] = None,
     contamination: Annotated[
         list[str] | None,
         _option(
             "--contamination",
             panel=WORK,
-            help="Test set, .jsonl or .txt: tell in facts/ which documents share 13 tokens in a row with it. Repeatable.",
+            help="Test set (.jsonl, .txt): tell in facts/ which documents hold 13 tokens in a row of it. Repeatable.",
         ),
     ] = None,
     separator: Annotated[
