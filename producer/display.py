@@ -119,6 +119,9 @@ def introduce(prepared: Prepared) -> None:
     if (pack := job.spec.pack) is not None:
         print(f"packed     rows of {pack.length:,} ({pack.method}), filled with {pack.pad_token}", file=sys.stderr)
     print(f"engine     {job.engine.name} {job.engine.version}: {job.engine.reason}", file=sys.stderr)
+    for one in job.spec.held_out:
+        short = f", {one.short:,} of them too short to be found" if one.short else ""
+        print(f"test set   {one.name}: {one.strings:,} texts{short}", file=sys.stderr)
     if prepared.passed_over:
         print(f"note       passed over files that are no sources: {prepared.passed_over}", file=sys.stderr)
     if prepared.resumed:
@@ -138,6 +141,8 @@ def sealed(totals: Totals, shards: int, output: str, seconds: float | None, disa
         table.add_row("packed", packed)
     if learned := totals.learned():
         table.add_row("learned", learned)
+    if found := totals.found():
+        table.add_row("test sets", f"found: {found}")
     if totals.documents_with_special_tokens:
         what = {"text": "kept as text", "parse": "parsed", "reject": "rejected"}[totals.special_tokens.value]
         table.add_row("special", f"{totals.documents_with_special_tokens:,} documents hold a special token's string, {what}")

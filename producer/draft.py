@@ -5,6 +5,7 @@ what can be seen to be wrong is refused here, before anybody works.
 """
 
 from producer.corpus import Corpus, absolute, collect
+from producer.heldout import held_out
 from producer.plan import batch_bytes_for
 from producer.request import Request
 from producer.selection import Selection
@@ -14,7 +15,7 @@ from tokenmill.errors import UsageError
 from tokenmill.ledger import Ledger
 from tokenmill.settings import Settings
 from tokenmill.shards import FORMATS
-from tokenmill.spec import Chat, JobSpec, OverLength, Packing, Sampling, SpecialTokens
+from tokenmill.spec import Chat, Facts, JobSpec, OverLength, Packing, Sampling, SpecialTokens
 
 
 def draft(
@@ -67,6 +68,7 @@ def draft(
         id_field=request.id_field,
         metadata=request.metadata,
         partition_by=request.partition_by,
+        facts=_facts(request, files),
         separator=request.separator,
         batch_bytes=request.batch_bytes or batch_bytes_for(bytes_read),
         max_document_bytes=request.max_document_bytes,
@@ -142,6 +144,13 @@ def _packing(request: Request, files: tokenizers.TokenizerFiles) -> Packing | No
             f"--max-tokens {length} and --over-length truncate, split or drop; or give --pack-method concatenate."
         )
     return Packing(length=length, method=method, pad_token=tokenizers.settle_pad(files, request.pad_token))
+
+
+def _facts(request: Request, files: tokenizers.TokenizerFiles) -> Facts | None:
+    """What is to be told of the ids; None for nothing."""
+    sets = tuple(one for one, _ in held_out(request.contamination, files.model))
+    facts = Facts(histograms=request.histograms, minhash=request.minhash, held_out=sets)
+    return None if facts == Facts() else facts
 
 
 def _from_hub_before(request: Request, before: str | None) -> tokenizers.TokenizerFiles | None:

@@ -24,9 +24,11 @@ from tokenmill.errors import UsageError
 from tokenmill.settings import variable
 
 #: Keys whose text may hold placeholders.
-NAMES = frozenset({"sources", "sources_from", "include", "exclude", "tokenizer", "output", "generation", "name", "notify"})
+NAMES = frozenset(
+    {"sources", "sources_from", "include", "exclude", "tokenizer", "contamination", "output", "generation", "name", "notify"}
+)
 #: Keys that hold paths; a tokenizer is one if it begins with a dot.
-PATHS = frozenset({"sources", "sources_from", "output"})
+PATHS = frozenset({"sources", "sources_from", "contamination", "output"})
 PLACEHOLDER = re.compile(r"\{(period|env\.\w+)(?::([^{}]*))?\}")
 #: Where one looks up what a key means.
 HELP = "`tokenmill run --help` lists the options; in a file their names have underscores"

@@ -18,6 +18,7 @@ OF_AN_OUTPUT = frozenset(
     {
         *("tokenizer", "output", "name", "eos_token", "bos_token", "special_tokens", "max_tokens", "over_length", "stride"),
         *("pack", "pack_method", "pad_token", "dtype", "format", "max_rejected", "check_every", "engine"),
+        *("histograms", "minhash", "contamination"),
     }
 )
 ENDS = ("eos_token", "bos_token")

@@ -174,6 +174,19 @@ def request(
             "--partition-by", panel=WORK, help="Field or column, such as language: a sealed output for each of its values."
         ),
     ] = None,
+    histograms: Annotated[bool, _option("--histograms", panel=WORK, help="Count ids and document lengths in facts/.")] = False,
+    minhash: Annotated[
+        int | None,
+        _option("--minhash", panel=WORK, help="Numbers of each document's MinHash signature in facts/.", min=1, max=4096),
+    ] = None,
+    contamination: Annotated[
+        list[str] | None,
+        _option(
+            "--contamination",
+            panel=WORK,
+            help="Test set (.jsonl, .txt): tell in facts/ which documents hold 13 tokens in a row of it. Repeatable.",
+        ),
+    ] = None,
     separator: Annotated[
         str | None,
         _option(
@@ -294,6 +307,9 @@ def request(
         id_field=id_field,
         metadata=tuple(metadata or ()),
         partition_by=partition_by,
+        histograms=histograms,
+        minhash=minhash,
+        contamination=tuple(contamination or ()),
         separator=separator,
         batch_bytes=batch_bytes,
         max_document_bytes=max_document_bytes,

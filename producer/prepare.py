@@ -16,6 +16,7 @@ from importlib.metadata import version
 from producer import bytesize
 from producer.corpus import Corpus, frames, pieces
 from producer.draft import draft
+from producer.heldout import held_out
 from producer.incremental import Begun, begin
 from producer.plan import Plannable, is_worth_cutting, plan, tickets
 from producer.request import Request
@@ -158,7 +159,8 @@ def _prepare(request: Request, company: Company, spec: JobSpec, files: tokenizer
         raise UsageError(f"{ledger.output} is not empty and holds no tokenmill job. Choose another --output.")
     make = _taken_up if ledger.has_job() else _new
     job = make(request, spec, files, corpus, ledger, company)
-    ledger.furnish(job, files.files, lambda: plan_file.written(planned(spec, corpus)))
+    sets = {one.file.path: content for one, content in held_out(request.contamination, files.model)}
+    ledger.furnish(job, {**files.files, **sets}, lambda: plan_file.written(planned(spec, corpus)))
     ledger.take_up()
     passed_over = ", ".join(f"{count} {suffix}" for suffix, count in corpus.passed_over.most_common(5))
     return Prepared(job, ledger, len(ledger.committed()), passed_over)

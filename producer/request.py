@@ -48,6 +48,11 @@ class Request:
     id_field: str | None = None
     metadata: tuple[str, ...] = ()
     partition_by: str | None = None
+    #: Facts about the ids that are wanted beside the shards.
+    histograms: bool = False
+    minhash: int | None = None
+    #: Files of test sets that are looked for.
+    contamination: tuple[str, ...] = ()
     separator: str | None = None
     batch_bytes: int | None = None
     max_document_bytes: int = 8 << 20

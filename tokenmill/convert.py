@@ -55,7 +55,7 @@ def convert(source: str, output: str, name: FormatName, dtype: DtypeChoice, adva
         what = f"is split by {manifest.partition_by}, which cannot be converted"
         raise UsageError(f"{old.output} {what}. Run the job with --format {name}.")
     job = _claimed(_converted(job, name, dtype), new)
-    new.furnish(job, _tokenizer(old, job), lambda: b"".join(_blocks(old, job.plan)))
+    new.furnish(job, _kept(old, job), lambda: b"".join(_blocks(old, job.plan)))
     done = set(new.committed())
     for position, shard in enumerate(manifest.shards):
         if shard.index not in done:
@@ -84,9 +84,10 @@ def _claimed(job: Job, new: Ledger) -> Job:
     return job
 
 
-def _tokenizer(old: Ledger, job: Job) -> dict[str, bytes]:
-    """The tokenizer's files, by name."""
-    return {file.path.removeprefix("tokenizer/"): b"".join(_blocks(old, file)) for file in job.tokenizer.files}
+def _kept(old: Ledger, job: Job) -> dict[str, bytes]:
+    """What a job keeps for all its shards: the tokenizer's files, by name, and what test sets came to."""
+    files = (*job.tokenizer.files, *(one.file for one in job.spec.held_out))
+    return {file.path.removeprefix("tokenizer/"): b"".join(_blocks(old, file)) for file in files}
 
 
 def _shard(old: Ledger, new: Ledger, manifest: Manifest, job: Job, shard: Shard) -> ShardEntry:

@@ -154,6 +154,8 @@ class Counts(Record):
     rejected: dict[str, int] = Field(default_factory=dict)
     #: Encoded documents that contain a special token's string.
     with_special_tokens: int = 0
+    #: Documents in which a test set was found, by its name; one may hold several.
+    contaminated: dict[str, int] = Field(default_factory=dict)
     #: Source bytes, as stored.
     input_bytes: int = 0
     #: UTF-8 bytes of the encoded documents.
@@ -181,7 +183,6 @@ class Counts(Record):
         return self.tokens + self.tokens_dropped - self.tokens_added
 
     def __add__(self, other: "Counts") -> "Counts":
-        reasons = sorted(self.rejected.keys() | other.rejected.keys())
         longest = max(len(self.lengths), len(other.lengths))
         padded = [counts.lengths + (0,) * (longest - len(counts.lengths)) for counts in (self, other)]
         return Counts(
@@ -195,12 +196,17 @@ class Counts(Record):
             sequences=self.sequences + other.sequences,
             tokens_padding=self.tokens_padding + other.tokens_padding,
             tokens_learned=self.tokens_learned + other.tokens_learned,
-            rejected={reason: self.rejected.get(reason, 0) + other.rejected.get(reason, 0) for reason in reasons},
+            rejected=_summed(self.rejected, other.rejected),
             with_special_tokens=self.with_special_tokens + other.with_special_tokens,
+            contaminated=_summed(self.contaminated, other.contaminated),
             input_bytes=self.input_bytes + other.input_bytes,
             text_bytes=self.text_bytes + other.text_bytes,
             lengths=tuple(a + b for a, b in zip(*padded, strict=True)),
         )
+
+
+def _summed(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
+    return {name: one.get(name, 0) + other.get(name, 0) for name in sorted(one.keys() | other.keys())}
 
 
 class Run(Record):

@@ -1,9 +1,9 @@
 """The ledger of one output folder: what the job is, what is done, what was given up, and the seal.
 
 Comes in: records. Goes out: the files of the output contract (`job.json`, `plan.parquet`, `tokenizer/`, `shards/`,
-`entries/`, `rejected/`, `metadata/`, `packing/`, `partitions/`, `parked/`, `disabled/`, `manifest.json`) and the records read
-back. Always holds: a batch is done when, and only when, its entry exists; the entry is written after every other file of the
-batch. Storage is the truth, the broker is not.
+`entries/`, `rejected/`, `metadata/`, `packing/`, `facts/`, `contamination/`, `partitions/`, `parked/`, `disabled/`,
+`manifest.json`) and the records read back. Always holds: a batch is done when, and only when, its entry exists; the entry is
+written after every other file of the batch. Storage is the truth, the broker is not.
 """
 
 import json
@@ -74,14 +74,14 @@ class Ledger:
         """Put tokenizer and plan of the job on record into the folder, unless they are there.
 
         Args:
-            files: name -> content below `tokenizer/`.
+            files: name -> content below `tokenizer/`, path -> content of what test sets came to.
             plan: makes the plan's content; asked only where it is missing.
         """
-        for file in job.tokenizer.files:
+        for file in (*job.tokenizer.files, *(one.file for one in job.spec.held_out)):
             if not self._holds(file):
                 content = files.get(file.path.removeprefix("tokenizer/"))
                 if content is None:
-                    raise JobError(f"{self.url('job.json')} was changed: its tokenizer has no file {file.path}.")
+                    raise JobError(f"{self.url('job.json')} was changed: neither tokenizer nor test set has a file {file.path}.")
                 storage.put(self.url(file.path), content)
         if not self._holds(job.plan):
             storage.put(self.url(job.plan.path), plan())
@@ -222,7 +222,7 @@ class Ledger:
                     f"{self.output} cannot be sealed: {found} of {job.batches} batches have an entry, "
                     f"{strange} of them of another job. Run the same command again, or into an empty folder."
                 )
-            for folder in ("", "shards", "entries", "rejected", "metadata", "packing", "parked"):
+            for folder in ("", "shards", "entries", "rejected", "metadata", "packing", "facts", "parked"):
                 storage.sweep(self.url(folder))
             totals = totals_of(job, counts)
             if part is not None:

@@ -8,6 +8,8 @@ determines stands in it (law 2).
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, Literal, Self
 
+from pydantic import Field
+
 from tokenmill.choices import Dtype, FormatName
 from tokenmill.job import Counts, Job, ShardEntry, TokenizerRef
 from tokenmill.record import VERSION, OutputFile, Record
@@ -81,6 +83,8 @@ class Totals(Record):
     rejected: int
     rejected_by_reason: dict[str, int]
     documents_with_special_tokens: int
+    #: Documents in which each test set was found; nothing where none was looked for.
+    contaminated: dict[str, int] = Field(default_factory=dict)
     #: The sample that these are of, and the bytes of all files that it was taken from; None for the whole corpus.
     sample: Sampling | None = None
     corpus_bytes: int | None = None
@@ -139,6 +143,10 @@ class Totals(Record):
             return ""
         return f"{self.tokens_learned:,} tokens, {self.tokens_learned / max(1, self.tokens):.1%} of all"
 
+    def found(self) -> str:
+        """One line for people on the test sets that were looked for; nothing where none was."""
+        return ", ".join(f"{name} in {documents:,} documents" for name, documents in self.contaminated.items())
+
 
 class Manifest(Totals):
     """All of `manifest.json`; a million shards take gigabytes, so whoever needs no shard reads the totals alone."""
@@ -163,6 +171,7 @@ def totals_of(job: Job, counts: Counts) -> Totals:
         rejected=counts.rejected_total,
         rejected_by_reason=counts.rejected,
         documents_with_special_tokens=counts.with_special_tokens,
+        contaminated={one.name: counts.contaminated.get(one.name, 0) for one in job.spec.held_out},
         sample=job.spec.sample,
         corpus_bytes=job.corpus_bytes,
         input_bytes=counts.input_bytes,

@@ -26,6 +26,8 @@ class Meter:
     tokens: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     with_special_tokens: int = 0
+    #: Documents in which a test set was found, by its name.
+    contaminated: Counter[str] = field(default_factory=Counter)
     #: What the length policy, packing and masks did, by the names of `Counts`.
     cuts: Counter[str] = field(default_factory=Counter)
     #: Source bytes passed.
@@ -67,9 +69,10 @@ class Meter:
             fresh.tokens += part.tokens
             fresh.with_special_tokens += part.with_special_tokens
             fresh.text_bytes += part.text_bytes
+            fresh.contaminated.update(part.contaminated)
             fresh.cuts.update(part.cuts)
             fresh.lengths += part.lengths
-        for name in ("documents", "tokens", "with_special_tokens", "text_bytes", "cuts", "lengths"):
+        for name in ("documents", "tokens", "with_special_tokens", "text_bytes", "contaminated", "cuts", "lengths"):
             setattr(self, name, getattr(fresh, name))
 
     def counts(self) -> Counts:
@@ -81,6 +84,7 @@ class Meter:
             **self.cuts,
             rejected=dict(sorted(self.rejected.items())),
             with_special_tokens=self.with_special_tokens,
+            contaminated=dict(sorted(self.contaminated.items())),
             input_bytes=self.input_bytes,
             text_bytes=self.text_bytes,
             lengths=tuple(map(int, self.lengths[:used])),

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from tokenmill.record import FileDigest
 from tokenmill.shards import ShardWriter
+from tokenmill.splitmix import mixed
 from tokenmill.staged import COLUMN_TOKENS, Staged
 
 #: The stream that permutes the pieces of the plan; a batch's is its index.
@@ -36,16 +37,9 @@ def keys(seed: int, stream: int, start: int, count: int) -> NDArray[np.uint64]:
     two keys of a stream are equal.
     """
     with np.errstate(over="ignore"):  # modulo 2^64 is what is meant
-        begin = _mixed(np.array([seed], np.uint64) ^ _mixed(np.array([stream], np.uint64)))
+        begin = mixed(np.array([seed], np.uint64) ^ mixed(np.array([stream], np.uint64)))
         numbers = np.arange(start, start + count, dtype=np.uint64)
-        return _mixed(np.add(begin, numbers, dtype=np.uint64))
-
-
-def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    mixed = numbers + np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))
+        return mixed(np.add(begin, numbers, dtype=np.uint64))
 
 
 class ShuffledWriter:

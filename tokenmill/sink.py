@@ -22,6 +22,7 @@ from tokenmill.columns import Column
 from tokenmill.documents import MetadataFile, Reason, RejectedFile
 from tokenmill.engines import REFERENCE, Encoder, SpotCheck, Tokens, joined
 from tokenmill.errors import TokenmillError
+from tokenmill.facts import Known, known, with_facts
 from tokenmill.job import Counts, Job
 from tokenmill.ledger import Ledger
 from tokenmill.lengths import LengthPolicy
@@ -78,11 +79,11 @@ class Finished:
 class Part:
     """Takes documents once they are ids: all of them, or those of one part of a split output."""
 
-    def __init__(self, job: Job, output: str, index: int) -> None:
+    def __init__(self, job: Job, output: str, index: int, sets: Known | None) -> None:
         self._policy = LengthPolicy(job.spec, job.bos_id, job.eos_id)
         self.meter = Meter()
         with ExitStack() as files:
-            self._writer = files.enter_context(_writer(job, index, output, self.meter))
+            self._writer = files.enter_context(_writer(job, index, output, self.meter, sets))
             self._metadata = files.enter_context(MetadataFile(output, index, job.spec, _keys(job, index)))
             self._files = files.pop_all()
 
@@ -118,6 +119,7 @@ class Sink:
     def __init__(self, target: Target, index: int, watch: Watch) -> None:
         self._job, self._output, self._index = target.job, target.ledger.output, index
         self._encoder, self._meter, self._watch = target.encoder, target.meter, watch
+        self._sets = known(self._output, held_out) if (held_out := target.job.spec.held_out) else None
         self._check = SpotCheck(target.encoder, target.job.check_every)
         self._files = ExitStack()
         self._rejected = self._files.enter_context(RejectedFile(self._output, index))
@@ -182,7 +184,7 @@ class Sink:
         """The part that lies in a folder below the output, or all of it."""
         if folder not in self._parts:
             place = self._output if folder is None else storage.join(self._output, folder)
-            self._parts[folder] = self._files.enter_context(Part(self._job, place, self._index))
+            self._parts[folder] = self._files.enter_context(Part(self._job, place, self._index, self._sets))
         return self._parts[folder]
 
     def _encode(self, column: Column) -> tuple[Column, Tokens]:
@@ -212,12 +214,13 @@ class Sink:
         return column.without(refused), joined(encoded)
 
 
-def _writer(job: Job, index: int, output: str, meter: Meter) -> ShardWriter:
+def _writer(job: Job, index: int, output: str, meter: Meter, sets: Known | None) -> ShardWriter:
     """What takes the documents of a batch, in source order."""
     writer, seed = FORMATS[job.spec.format].writer(output, index, job.spec.dtype), job.spec.shuffle
     if job.spec.chat is not None:
         writer = MaskedWriter(writer, output, index, meter.cuts)
     writer = packed(writer, output, index, job.spec.pack, job.pad_id, meter.cuts)
+    writer = with_facts(writer, job, output, index, sets, meter.contaminated)
     return writer if seed is None else ShuffledWriter(writer, output, seed, index)
 
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from tokenmill.choices import Dtype, FormatName, PackMethod
-from tokenmill.record import Record
+from tokenmill.record import OutputFile, PlainName, Record
 
 
 class SpecialTokens(StrEnum):
@@ -65,6 +65,29 @@ class Chat(Record):
     fields: tuple[str, ...] = Field(min_length=1, max_length=2)
 
 
+class HeldOut(Record):
+    """A test set that documents are searched for (`tokenmill.facts.contamination`)."""
+
+    name: PlainName
+    #: Texts in it, and how many of them are too short to be found.
+    strings: int
+    short: int
+    #: Different runs of ids that are looked for, and the file that holds them.
+    runs: int
+    file: OutputFile
+
+
+class Facts(Record):
+    """What is to be known of a shard's ids, beside it in `facts/` (`tokenmill.facts`)."""
+
+    #: How often each id occurs, and each length of a document.
+    histograms: bool = False
+    #: Numbers of each document's signature; None for none.
+    minhash: int | None = Field(default=None, gt=0, le=4096)
+    #: Test sets that are looked for.
+    held_out: tuple[HeldOut, ...] = ()
+
+
 class JobSpec(Record):
     """Everything the user asked for that decides ids, shards or the manifest."""
 
@@ -105,12 +128,19 @@ class JobSpec(Record):
     metadata: tuple[str, ...] = ()
     #: Field or column by whose values the output is split, see `tokenmill.partitions`; None leaves it whole.
     partition_by: str | None = None
+    #: What is told of the ids, in `facts/`; None for nothing.
+    facts: Facts | None = None
     #: Cuts .txt files into documents; None makes each file one document.
     separator: str | None = None
     #: Source bytes a batch aims at.
     batch_bytes: int = Field(gt=0)
     #: A record longer than this many bytes is rejected; it bounds a worker's memory.
     max_document_bytes: int = Field(gt=0)
+
+    @property
+    def held_out(self) -> tuple[HeldOut, ...]:
+        """Test sets that are looked for."""
+        return () if self.facts is None else self.facts.held_out
 
     def differences(self, other: "JobSpec", free: frozenset[str] = frozenset()) -> list[str]:
         """What another spec says otherwise, for people; but for the fields that are free to differ."""

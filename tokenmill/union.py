@@ -51,7 +51,6 @@ def union(held: list[Held]) -> Manifest:
         for one in held
         for shard in one.manifest.shards
     ]
-    reasons = sorted({reason for one in held for reason in one.manifest.rejected_by_reason})
     longest = max(len(one.manifest.document_lengths) for one in held)
     lengths = [0] * longest
     for one in held:
@@ -61,9 +60,8 @@ def union(held: list[Held]) -> Manifest:
         update={
             "job_id": hashlib.sha256("".join(one.sha256 for one in held).encode()).hexdigest()[:16],
             **{name: sum(getattr(one.manifest, name) for one in held) for name in SUMMED},
-            "rejected_by_reason": {
-                reason: sum(one.manifest.rejected_by_reason.get(reason, 0) for one in held) for reason in reasons
-            },
+            "rejected_by_reason": _summed([one.manifest.rejected_by_reason for one in held]),
+            "contaminated": _summed([one.manifest.contaminated for one in held]),
             "document_lengths": tuple(lengths),
             "corpus_bytes": None if first.manifest.sample is None else sum(one.manifest.corpus_bytes or 0 for one in held),
             "parts": (),
@@ -71,6 +69,11 @@ def union(held: list[Held]) -> Manifest:
             "shards": tuple(shard.model_copy(update={"index": index}) for index, shard in enumerate(shards)),
         }
     )
+
+
+def _summed(counted: list[dict[str, int]]) -> dict[str, int]:
+    """What was counted by name in each, all together."""
+    return {name: sum(one.get(name, 0) for one in counted) for name in sorted({name for one in counted for name in one})}
 
 
 def _below(held: Held, file: OutputFile) -> OutputFile:

@@ -61,7 +61,8 @@ def verify(output: str, *, full: bool, advance: Callable[[int, int], None]) -> V
     steps, done = len(manifest.shards) + len(chosen), 0
     findings += _identity(job, manifest)
     findings += _sums(manifest)
-    for file in (*manifest.tokenizer.files, *manifest.folder_files):
+    held_out = (one.file for one in job.spec.held_out)
+    for file in (*manifest.tokenizer.files, *manifest.folder_files, *held_out):
         findings += _file(ledger, file.path, file.bytes, file.sha256)
         verdict.files += 1
     sound: set[int] = set()

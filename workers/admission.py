@@ -24,7 +24,7 @@ from workers.ending import Ending, Outcome
 #: What a worker opens below an output folder; each of them could be a link that leads elsewhere.
 OPENED = (
     *("job.json", "plan.parquet", "tokenizer/tokenizer.json"),
-    *("shards", "entries", "rejected", "metadata", "packing", "parked", "disabled"),
+    *("shards", "entries", "rejected", "metadata", "packing", "facts", "contamination", "parked", "disabled"),
 )
 
 

@@ -62,7 +62,7 @@ def tokenmill(tmp_path: Path) -> Run:
 
 def contents(output: Path) -> dict[str, bytes]:
     """What law 2 says is a function of the job: manifest, shards, rejected, plan, tokenizer."""
-    folders = ("shards", "rejected", "metadata", "tokenizer")
+    folders = ("shards", "rejected", "metadata", "facts", "contamination", "tokenizer")
     files = [output / "manifest.json", output / "plan.parquet", *(f for d in folders for f in sorted((output / d).glob("*")))]
     return {str(file.relative_to(output)): file.read_bytes() for file in files}
 

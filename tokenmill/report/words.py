@@ -105,6 +105,7 @@ def identity(found: Statistics) -> dict[str, str]:
         "length": totals.cut() or "as it is",
         "packed": totals.packed(),
         "learned from": totals.learned(),
+        "test sets found": totals.found(),
         "order": "as in the sources" if totals.shuffle is None else f"shuffled by seed {totals.shuffle}",
         "shards": f"{job.batches:,} ({totals.format}, {totals.dtype})",
         "sources": ", ".join(job.spec.sources),
