@@ -85,7 +85,7 @@ def test_real_text_by_the_tokenizers_themselves(
     header: Header, family: Family, real_texts: list[str], tokenizer_path: Callable[[str], Path]
 ) -> None:
     """What is asked here is the pre-tokenizer of the file that its authors published, one document at a time."""
-    documents = [text.replace(BETWEEN, "") for text in (*real_texts, *probes(), "", NASTY)]
+    documents = [text.replace(BETWEEN, "") for text in (*real_texts[::2], *probes(), "", NASTY)]
     pre_tokenizer = resolve(str(tokenizer_path(REAL[family]))).model.reference().pre_tokenizer
     starts = []
     for document in documents:
