@@ -40,7 +40,9 @@ def library(kernels: Path = KERNELS) -> ctypes.CDLL:
     options = ["-std=c++17", "-O2", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror", "-fno-strict-aliasing"]
     options += ["-shared", "-fPIC", "-include", str(SHIM), "-x", "c++"]
     sources = [SHIM, *sorted(kernels.iterdir())]
-    digest = hashlib.sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()[:16]
+    digest = hashlib.sha256(b"\0".join([" ".join(options).encode(), *(source.read_bytes() for source in sources)])).hexdigest()[
+        :16
+    ]
     folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tokenmill-tests" / "kernels"
     folder.mkdir(parents=True, exist_ok=True)
     made = folder / f"{digest}.so"
