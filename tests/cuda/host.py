@@ -27,6 +27,8 @@ SHIM = Path(__file__).with_name("shim.h")
 #: Lanes of a warp, which is a block here.
 WARP = 32
 GARBAGE = 0xA5
+#: Bytes beside an allocation that must stay as they are.
+GUARD = 512
 
 
 @cache
@@ -38,7 +40,9 @@ def library(kernels: Path = KERNELS) -> ctypes.CDLL:
     options = ["-std=c++17", "-O2", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror", "-fno-strict-aliasing"]
     options += ["-shared", "-fPIC", "-include", str(SHIM), "-x", "c++"]
     sources = [SHIM, *sorted(kernels.iterdir())]
-    digest = hashlib.sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()[:16]
+    digest = hashlib.sha256(b"\0".join([" ".join(options).encode(), *(source.read_bytes() for source in sources)])).hexdigest()[
+        :16
+    ]
     folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tokenmill-tests" / "kernels"
     folder.mkdir(parents=True, exist_ok=True)
     made = folder / f"{digest}.so"
@@ -65,7 +69,7 @@ class HostDevice:
         self.library = library(kernels)
         self._places = {name: ctypes.c_uint32.in_dll(self.library, name) for name in ("blockIdx", "threadIdx", "gridDim")}
         ctypes.c_uint32.in_dll(self.library, "blockDim").value = WARP
-        self._kept: list[NDArray[np.uint8]] = []
+        self._kept: list[tuple[NDArray[np.uint8], int, int]] = []
         #: Bytes that were allocated.
         self.allocated = 0
         #: How often each kernel was launched.
@@ -75,10 +79,17 @@ class HostDevice:
         return 1 << 30
 
     def allocate(self, size: int) -> Memory:
-        room = np.full(size + 256, GARBAGE, np.uint8)
-        self._kept.append(room)
+        room = np.full(GUARD + size + GUARD, GARBAGE, np.uint8)
+        begin = -room.ctypes.data % 256 or 256
+        self._kept.append((room, begin, size))
         self.allocated += size
-        return Memory((room.ctypes.data + 255) // 256 * 256, size)
+        return Memory(room.ctypes.data + begin, size)
+
+    def intact(self) -> bool:
+        """Whether nothing was written beside what was allocated."""
+        return all(
+            (room[:begin] == GARBAGE).all() and (room[begin + size :] == GARBAGE).all() for room, begin, size in self._kept
+        )
 
     def pinned(self, size: int) -> NDArray[np.uint8]:
         return np.full(size, GARBAGE, np.uint8)

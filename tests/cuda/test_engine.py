@@ -133,6 +133,7 @@ def test_devices_that_do_things_at_other_times_and_in_another_order_agree(gpt2: 
             assert found.unsure is not None
             assert not found.unsure.any()
         assert made[0].launches["starts_gpt2"] >= 2 * 10  # many batches
+        assert made[0].intact()
 
 
 def test_documents_keep_their_places_whatever_the_batches(gpt2: Subject, pieces: list[str]) -> None:
@@ -171,6 +172,7 @@ def test_memory_is_what_was_said_and_is_taken_once(gpt2: Subject, pieces: list[s
     encoder.encode(column(pieces))
     encoder.encode(column(["a\x01" * 25_000]))  # a token for every byte: more than pinned memory holds
     assert made[0].allocated == taken
+    assert made[0].intact()
 
 
 def test_a_batch_is_on_its_way_before_the_one_before_it_is_waited_for(gpt2: Subject, pieces: list[str]) -> None:

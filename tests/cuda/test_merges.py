@@ -136,6 +136,7 @@ def test_words_have_the_ids_that_the_reference_gives_them(
         missed = totals["words"] - totals["longs"] - totals["shorts"]
         assert missed == 0 if not warm else missed > 0.95 * kept
     assert bench.entries() <= 1 << 16
+    assert bench.device.intact()
 
 
 def test_a_full_table_changes_nothing(model: Callable[[str], Model], real_words: list[bytes]) -> None:

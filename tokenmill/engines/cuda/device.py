@@ -31,7 +31,7 @@ class Mark(Protocol):
     """A point in a stream."""
 
     def wait(self) -> None:
-        """Return when all that was put on the stream before the mark is done. Raises JobError if any of it failed."""
+        """Return when all that was put on the stream before the mark is done. Raises Unavailable if any of it failed."""
         ...
 
 
@@ -87,11 +87,11 @@ class Device(Protocol):
         ...
 
     def allocate(self, size: int) -> Memory:
-        """That many bytes, which hold anything. Raises MemoryError if there is no room."""
+        """That many bytes, which hold anything. Raises Unavailable if there is no room."""
         ...
 
     def pinned(self, size: int) -> NDArray[np.uint8]:
-        """Host memory that copies go to and from at full speed, without a second copy. Raises MemoryError."""
+        """Host memory that copies go to and from at full speed, without a second copy. Raises Unavailable."""
         ...
 
     def stream(self) -> Stream:

@@ -11,7 +11,7 @@ not encoded here.
 
 import importlib.metadata
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -86,7 +86,7 @@ class CudaEngine:
         """The ids of each document. Raises Unavailable if the device fails."""
         data, offsets = buffers(text)
         lengths, unsure = np.zeros(len(text), np.int64), np.ones(len(text), np.bool_)
-        ids: list[NDArray[np.uint32]] = [np.empty(0, np.uint32)]
+        ids: list[NDArray[np.uint32]] = []
 
         def take(passage: Passage) -> None:
             passage.wait()
@@ -108,7 +108,8 @@ class CudaEngine:
             under_way[-1].fetch()
         for passage in under_way:
             take(passage)
-        return Tokens(np.concatenate(ids), from_lengths(ids[0], lengths).offsets, unsure)
+        together = ids[0] if len(ids) == 1 else np.concatenate([np.empty(0, np.uint32), *ids])
+        return replace(from_lengths(together, lengths), unsure=unsure)
 
 
 def fitting(memory: int, entries: int = ENTRIES) -> int:

@@ -16,13 +16,13 @@ constexpr uint32_t KNOWN_WORD = 15;   // of the longest in the table
 constexpr uint32_t KNOWN_IDS = 4;     // most ids of a word in the table, each below 2^24
 constexpr uint32_t PROBES = 16;       // places of the table where a word may be, from its hash on
 
-// Two neighbours that become one. Unused places have left == NONE.
-struct Pair {
+// Two neighbours that become one. Unused places have left == NONE. Aligned, here and below, to be read at once.
+struct alignas(16) Pair {
     uint32_t left, right, rank, id;
 };
 
 // A token of a vocabulary whose words are looked up whole. Unused places have length == 0.
-struct Token {
+struct alignas(16) Token {
     uint32_t hash, begin, length, id;
 };
 
@@ -149,7 +149,7 @@ HD void encode_long(const Merges& merges, const uint8_t* bytes, uint32_t length,
 }
 
 // The bytes and the length of a word of at most KNOWN_WORD bytes: what tells it from all others.
-struct Key {
+struct alignas(16) Key {
     uint64_t low, high;
 };
 
