@@ -146,6 +146,21 @@ def test_runs_without_end(header: Header, family: Family, run: str) -> None:
 
 
 @FAMILIES
+@given(damaged=st.lists(st.binary(min_size=1, max_size=40), min_size=1))
+def test_bytes_that_are_no_text_harm_no_neighbour(header: Header, family: Family, damaged: list[bytes]) -> None:
+    """They are not certified, so that their words mean nothing; those of the documents around them do."""
+    good = "It's 1234 中文'LL,\r\n  end "
+    batch = Batch(document for bad in damaged for document in (good.encode(), bad))
+    starts = np.tile(Reference(family).starts([good]), len(damaged))
+    is_good = np.repeat(np.arange(len(batch)) % 2 == 0, np.diff(batch.offsets))
+    for chunk, reverse in CUTS:
+        found, doubtful = header.starts(family, batch, chunk, reverse=reverse)
+        assert not doubtful.any()
+        assert np.array_equal(found[is_good], starts)
+        assert found[batch.offsets[:-1]].all()
+
+
+@FAMILIES
 def test_published_spellings_of_a_split_cut_alike(family: Family) -> None:
     """Files of other authors keep what matches where the first keep everything: it is the same, but for DeepSeek's."""
     (*_, pattern) = next(patterns for patterns, own in PATTERNS.items() if own == family)
