@@ -62,6 +62,8 @@ TYPES_ONLY = {"_typeshed", "types_boto3_s3"}
 BROUGHT_BY |= {"torch": "tokenmill[torch]"}
 #: What Google's client, in an extra too, is a layer over; `google` itself is protobuf's name as well.
 BROUGHT_BY |= {"requests": "tokenmill[gs]"}
+#: NVIDIA's bindings, in an extra.
+BROUGHT_BY |= {"cuda": "tokenmill[cuda]"}
 #: What turns data into code.
 FORBIDDEN = {"pickle", "cPickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "runpy", "code"}
 
@@ -80,7 +82,11 @@ def imported() -> set[str]:
 
 def test_only_declared_packages_are_imported() -> None:
     strangers = {BROUGHT_BY.get(name, name) for name in imported() - sys.stdlib_module_names}
-    assert strangers <= {requirement.name for requirement in declared()} | {"tokenmill[torch]", "tokenmill[gs]"}
+    assert strangers <= {requirement.name for requirement in declared()} | {
+        "tokenmill[torch]",
+        "tokenmill[gs]",
+        "tokenmill[cuda]",
+    }
 
 
 def test_nothing_that_turns_data_into_code_is_imported() -> None:
