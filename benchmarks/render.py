@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from contenders import FAST, FLOOR, HUGGING_FACE
-from facts_table import facts
+from facts_table import facts, facts_alone
 from one_read import APART, TOGETHER
 from reading import READERS
 from results import FOLDER, median
@@ -390,7 +390,20 @@ def main() -> None:
     parser.add_argument("--readme", type=Path, default=README)
     arguments = parser.parse_args()
     lines: list[str] = []
-    for section in (end_to_end, stages, engines, formats, archives, one_read, facts, startup, reading, dispatch, faults):
+    for section in (
+        end_to_end,
+        stages,
+        engines,
+        formats,
+        archives,
+        one_read,
+        facts,
+        facts_alone,
+        startup,
+        reading,
+        dispatch,
+        faults,
+    ):
         file = arguments.results / f"{section.__name__}.json"
         if file.exists():
             lines += [*section(json.loads(file.read_text())), ""]

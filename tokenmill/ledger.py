@@ -81,9 +81,7 @@ class Ledger:
             if not self._holds(file):
                 content = files.get(file.path.removeprefix("tokenizer/"))
                 if content is None:
-                    raise JobError(
-                        f"{self.url('job.json')} was changed: neither tokenizer nor test set has a file {file.path}."
-                    )
+                    raise JobError(f"{self.url('job.json')} was changed: no tokenizer or test set has a file {file.path}.")
                 storage.put(self.url(file.path), content)
         if not self._holds(job.plan):
             storage.put(self.url(job.plan.path), plan())

@@ -40,8 +40,11 @@ extern "C" void signatures(const u32* ids, const u64* starts, const u64* stops, 
     for (u64 d = 0; d < count; ++d) facts::minhash(ids, starts[d], stops[d], size, kept, made + d * size);
 }}
 
-extern "C" void dealt(const u32* ids, u64 start, u64 stop, u64 stretch, u32 turn, u32 size, u64* kept) {{
-    for (u64 at = start; at < stop; at += stretch) facts::deal_shingles(ids, at, at + stretch, stop, turn, size, kept);
+extern "C" void shared(const u32* ids, u64 start, u64 stop, u64 stretch, u32 size, u64* kept, u32* made) {{
+    for (u32 place = 0; place < size; ++place) kept[place] = facts::NOTHING;
+    for (u64 at = start; at < stop; at += stretch) facts::deal_shingles(ids, at, at + stretch, stop, size, kept);
+    for (u32 place = 0; place < size; ++place)
+        made[place] = kept[place] == facts::NOTHING ? facts::least_of(ids, start, stop, place) : u32(kept[place]);
 }}
 
 extern "C" void looked_up(
@@ -111,16 +114,13 @@ def test_signatures(built: ctypes.CDLL, documents: list[list[int]], size: int) -
     assert np.array_equal(signatures_of(built, flat(documents), size), signatures(flat(documents), size))
 
 
-@given(st.lists(st.integers(0, 5), min_size=200, max_size=300), st.integers(1, 40))
-def test_threads_may_share_a_round(built: ctypes.CDLL, document: list[int], stretch: int) -> None:
-    """All rounds, each in stretches: what one thread makes of the whole."""
-    texts, size = flat([document]), 8
-    kept = np.full(size, 2**64 - 1, np.uint64)
-    for turn in range(2 * size):
-        if (kept == 2**64 - 1).any():
-            numbers = (0, len(document), stretch)
-            built.dealt(at(texts.ids), *map(ctypes.c_uint64, numbers), ctypes.c_uint32(turn), ctypes.c_uint32(size), at(kept))
-    assert np.array_equal(kept.astype(np.uint32), signatures(texts, size)[0])
+@given(st.lists(st.integers(0, 5), min_size=5, max_size=300), st.integers(1, 40), st.integers(1, 64))
+def test_threads_may_share_a_document(built: ctypes.CDLL, document: list[int], stretch: int, size: int) -> None:
+    """In stretches, and a thread for each place that is left: what one thread makes of the whole."""
+    texts, kept, made = flat([document]), np.empty(size, np.uint64), np.empty(size, np.uint32)
+    numbers = (0, len(document), stretch)
+    built.shared(at(texts.ids), *map(ctypes.c_uint64, numbers), ctypes.c_uint32(size), at(kept), at(made))
+    assert np.array_equal(made, signatures(texts, size)[0])
 
 
 def look_up(built: ctypes.CDLL, texts: Texts, sets: Known) -> list[tuple[int, int, int]]:

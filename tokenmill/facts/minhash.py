@@ -6,19 +6,21 @@ where J is what their shingles have in common (Jaccard: shingles of both ÷ shin
 estimates J.
 
 A shingle is `WIDTH` consecutive ids of the text (BOS and EOS are none of it), or all of a text that has fewer; its number is
-that of `facts.shingles`. A text without ids has a signature of 0xFFFFFFFF. Round r = 0, 1, 2 … deals all shingles of a document
-to the places of its signature:
+that of `facts.shingles`. A text without ids has a signature of 0xFFFFFFFF. All shingles of a document are dealt to the places
+of its signature once:
 
-    h     = splitmix64's mix of (number + r 0x9E3779B97F4A7C15)
-    place = ((h >> 32) size) >> 32  in the first `size` rounds;  r - size  in those after them, of which there are as many
+    h     = splitmix64's mix of the number
+    place = ((h >> 32) size) >> 32
     value = the low 32 bits of h
 
-A place keeps the least value of the first round that deals it any; rounds go on until no place is left. This is the fast
-similarity sketch of Dahlgaard, Knudsen and Thorup (2017): as good an estimate as `size` permutations of all shingles give, for
-one round over a document with many shingles (more than size ln size, about) and a few over a shorter one.
+A place keeps the least value that it is dealt. Place p that is dealt none, as happens where a document has not many shingles,
+takes the least of all of them under a permutation of its own: the high 32 bits of h a + b modulo 2^64, where a is the mix of
+2 p with its lowest bit set, b that of 2 p + 1. That is as good an estimate as `size` permutations of all shingles, the usual
+MinHash, for the time of one over a long document: the first round of the fast similarity sketch (Dahlgaard, Knudsen and Thorup,
+2017), with the usual one for what it leaves.
 """
 
-from itertools import count
+from itertools import pairwise
 from types import TracebackType
 from typing import Self
 
@@ -26,22 +28,22 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tokenmill.facts.shingles import BLOCK, numbers_of, shingles
+from tokenmill.facts.shingles import numbers_of, shingles
 from tokenmill.facts.sidecar import Sidecar
 from tokenmill.facts.texts import Texts
 from tokenmill.record import FileDigest
-from tokenmill.splitmix import GOLDEN, mixed
+from tokenmill.splitmix import mixed
 
+Numbers = NDArray[np.uint64]
 #: Ids of a shingle.
 WIDTH = 5
 #: Documents of a row group.
 GROUP = 1 << 13
-#: Greater than a round and a value in it can be, the round in the high bits.
-NOTHING = np.uint64((1 << 64) - 1)
-LOW = np.uint64(0xFFFFFFFF)
-#: The round before which shingles that a document has more than once are thrown out: few documents come so far, and a long one
-#: that does has many alike. No signature depends on it.
-DISTINCT = 8
+#: What a place holds that is dealt no shingle: greater than a value can be.
+NOTHING = np.uint64(1 << 32)
+LOW, HIGH = np.uint64(0xFFFFFFFF), np.uint64(32)
+#: Shingles whose permutations are gone through together, or those of one document.
+TOGETHER = 1 << 17
 
 
 class Minhash:
@@ -80,37 +82,48 @@ def signatures(texts: Texts, size: int) -> NDArray[np.uint32]:
     """The signatures of some documents, a row for each."""
     kept = np.full((len(texts), size), NOTHING)
     short, of_short = _short(texts)
-    _deal(kept, short, of_short, 0)
+    _deal(kept, short, of_short)
     for found in shingles(texts, WIDTH):
-        _deal(kept, found.numbers, found.documents, 0)
-    numbers, documents = _of_those_left(texts, kept, short, of_short)
-    for turn in count(1):
-        if not len(numbers):
-            return (kept & LOW).astype(np.uint32)
-        if turn == DISTINCT:
-            numbers, documents = _distinct(numbers, documents)
-        for start in range(0, len(numbers), BLOCK):
-            _deal(kept, numbers[start : start + BLOCK], documents[start : start + BLOCK], turn)
-        left = (kept == NOTHING).any(axis=1)[documents]
-        numbers, documents = numbers[left], documents[left]
-    raise AssertionError("count ends never")
+        _deal(kept, found.numbers, found.documents)
+    if (kept == NOTHING).any():
+        _permute(kept, *_of_those_left(texts, kept, short, of_short))
+    return np.minimum(kept, LOW).astype(np.uint32)
 
 
-def _deal(kept: NDArray[np.uint64], numbers: NDArray[np.uint64], documents: NDArray[np.int64], turn: int) -> None:
-    """Deal shingles to the places of their documents' signatures, for one round."""
+def _deal(kept: Numbers, numbers: Numbers, documents: NDArray[np.int64]) -> None:
+    """Deal shingles to the places of their documents' signatures."""
     size = kept.shape[1]
-    values = mixed(numbers + np.uint64(turn * GOLDEN & 0xFFFFFFFFFFFFFFFF))
-    places = documents * size
-    if turn < size:
-        places += ((values >> np.uint64(32)) * np.uint64(size) >> np.uint64(32)).view(np.int64)
-    else:
-        places += turn - size
-    values &= LOW
-    values |= np.uint64(turn << 32)
-    np.minimum.at(kept.reshape(-1), places, values)
+    values = mixed(numbers)
+    places = documents * size + ((values >> HIGH) * np.uint64(size) >> HIGH).view(np.int64)
+    np.minimum.at(kept.reshape(-1), places, values & LOW)
 
 
-def _short(texts: Texts) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+def _permute(kept: Numbers, numbers: Numbers, documents: NDArray[np.int64]) -> None:
+    """Give each place that is left the least shingle under a permutation of its own; those of a document lie together."""
+    values, first = mixed(numbers), np.flatnonzero(np.diff(documents, prepend=-1))
+    cuts = np.searchsorted(first, np.arange(0, len(values), TOGETHER))
+    for start, stop in pairwise(np.unique(np.append(cuts, len(first))).tolist()):
+        last = int(first[stop]) if stop < len(first) else len(values)
+        _permute_some(kept, values[first[start] : last], documents[first[start:stop]], first[start:stop] - first[start])
+
+
+def _permute_some(kept: Numbers, values: Numbers, documents: NDArray[np.int64], first: NDArray[np.int64]) -> None:
+    """The same for documents whose shingles, mixed, begin at `first`."""
+    places, lengths = np.arange(kept.shape[1], dtype=np.uint64), np.diff(first, append=len(values))
+    factors, terms = mixed(2 * places) | np.uint64(1), mixed(2 * places + 1)
+    for place, factor, term in zip(places.astype(np.int64).tolist(), factors, terms, strict=True):
+        left = kept[documents, place] == NOTHING
+        if 2 * int(lengths[left].sum()) > len(values):  # it is not worth while to gather them
+            least = np.minimum.reduceat(values * factor + term, first)[left]
+        elif left.any():
+            own = lengths[left]
+            least = np.minimum.reduceat(values[np.repeat(left, lengths)] * factor + term, np.cumsum(own) - own)
+        else:
+            continue
+        kept[documents[left], place] = least >> HIGH
+
+
+def _short(texts: Texts) -> tuple[Numbers, NDArray[np.int64]]:
     """The shingles of documents that have fewer ids than one has, and whose they are."""
     lengths = texts.stops - texts.starts
     numbers, documents = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
@@ -123,9 +136,9 @@ def _short(texts: Texts) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
 
 
 def _of_those_left(
-    texts: Texts, kept: NDArray[np.uint64], short: NDArray[np.uint64], of_short: NDArray[np.int64]
-) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """All shingles of the documents whose signatures have places left after the first round."""
+    texts: Texts, kept: Numbers, short: Numbers, of_short: NDArray[np.int64]
+) -> tuple[Numbers, NDArray[np.int64]]:
+    """All shingles of the documents whose signatures have places left that were dealt nothing."""
     left = (kept == NOTHING).any(axis=1)
     numbers, documents = [short[left[of_short]]], [of_short[left[of_short]]]
     for found in shingles(texts, WIDTH):
@@ -133,12 +146,3 @@ def _of_those_left(
         numbers.append(found.numbers[own])
         documents.append(found.documents[own])
     return np.concatenate(numbers), np.concatenate(documents)
-
-
-def _distinct(numbers: NDArray[np.uint64], documents: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """Each shingle of a document once."""
-    order = np.lexsort((numbers, documents))
-    numbers, documents = numbers[order], documents[order]
-    fresh = np.ones(len(numbers), np.bool_)
-    fresh[1:] = (numbers[1:] != numbers[:-1]) | (documents[1:] != documents[:-1])
-    return numbers[fresh], documents[fresh]

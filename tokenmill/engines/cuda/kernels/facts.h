@@ -25,7 +25,7 @@ namespace facts {
 
 constexpr uint64_t MULTIPLIER = 0xD1342543DE82EF95ull;  // see facts/shingles.py
 constexpr uint64_t GOLDEN = 0x9E3779B97F4A7C15ull;      // splitmix64's step
-constexpr uint64_t NOTHING = ~0ull;                     // a place of a signature that no round has dealt anything
+constexpr uint64_t NOTHING = 1ull << 32;                // a place of a signature that is dealt no shingle
 constexpr uint32_t SHINGLE = 5;                         // ids of a shingle of MinHash
 constexpr uint32_t GRAM = 13;                           // ids of a run that is looked for in test sets
 
@@ -87,25 +87,35 @@ HD void count_ids(const uint32_t* ids, uint64_t begin, uint64_t end, uint64_t* c
     for (uint64_t i = begin; i < end; ++i) add(counts + ids[i], 1);
 }
 
-// One shingle in one round, to a place of the signature that is being made.
-HD void deal(uint64_t number, uint32_t turn, uint32_t size, uint64_t* kept) {
-    const uint64_t hash = mixed(number + turn * GOLDEN);
-    const uint32_t place = turn < size ? uint32_t(((hash >> 32) * size) >> 32) : turn - size;
-    least(kept + place, uint64_t(turn) << 32 | (hash & 0xFFFFFFFFull));
+// One shingle, to a place of the signature that is being made.
+HD void deal(uint64_t number, uint32_t size, uint64_t* kept) {
+    const uint64_t hash = mixed(number);
+    least(kept + (((hash >> 32) * size) >> 32), hash & 0xFFFFFFFFull);
 }
 
-// One round over the shingles that begin in [begin, end), of a document whose text ends at `stop`: several threads may share a
-// document's round, if all of them end it before any begins the next.
-HD void deal_shingles(
-    const uint32_t* ids, uint64_t begin, uint64_t end, uint64_t stop, uint32_t turn, uint32_t size, uint64_t* kept
-) {
-    if (stop < SHINGLE) return;
+// The shingles that begin in [begin, end), of a document whose text ends at `stop` and has SHINGLE ids or more: several threads
+// may share a document, if all of them end this before any begins `least_of`.
+HD void deal_shingles(const uint32_t* ids, uint64_t begin, uint64_t end, uint64_t stop, uint32_t size, uint64_t* kept) {
     if (end > stop - SHINGLE + 1) end = stop - SHINGLE + 1;
     if (begin >= end) return;
     Window window(ids + begin, SHINGLE);
     for (uint64_t i = begin;;) {
-        deal(window.number, turn, size, kept);
+        deal(window.number, size, kept);
         if (++i == end) return;
+        window.next();
+    }
+}
+
+// The least shingle of the text [begin, end) under the permutation of a place: for places that were dealt none.
+HD uint32_t least_of(const uint32_t* ids, uint64_t begin, uint64_t end, uint32_t place) {
+    const uint64_t factor = mixed(2ull * place) | 1, term = mixed(2ull * place + 1);
+    if (end - begin < SHINGLE) return uint32_t((mixed(number_of(ids + begin, uint32_t(end - begin))) * factor + term) >> 32);
+    Window window(ids + begin, SHINGLE);
+    uint64_t found = ~0ull;
+    for (uint64_t i = begin;;) {
+        const uint64_t value = mixed(window.number) * factor + term;
+        if (value < found) found = value;
+        if (++i > end - SHINGLE) return uint32_t(found >> 32);
         window.next();
     }
 }
@@ -113,17 +123,12 @@ HD void deal_shingles(
 // The signature of the text [begin, end). `kept` is room for `size` numbers.
 HD void minhash(const uint32_t* ids, uint64_t begin, uint64_t end, uint32_t size, uint64_t* kept, uint32_t* signature) {
     for (uint32_t i = 0; i < size; ++i) kept[i] = NOTHING;
-    bool left = begin < end;
-    for (uint32_t turn = 0; left && turn < 2 * size; ++turn) {
-        if (end - begin < SHINGLE) {
-            deal(number_of(ids + begin, uint32_t(end - begin)), turn, size, kept);
-        } else {
-            deal_shingles(ids, begin, end, end, turn, size, kept);
-        }
-        left = false;
-        for (uint32_t i = 0; i < size; ++i) left |= kept[i] == NOTHING;
+    if (begin < end && end - begin < SHINGLE) deal(number_of(ids + begin, uint32_t(end - begin)), size, kept);
+    if (begin + SHINGLE <= end) deal_shingles(ids, begin, end, end, size, kept);
+    for (uint32_t i = 0; i < size; ++i) {
+        if (kept[i] != NOTHING) signature[i] = uint32_t(kept[i]);
+        else signature[i] = begin < end ? least_of(ids, begin, end, i) : 0xFFFFFFFFu;
     }
-    for (uint32_t i = 0; i < size; ++i) signature[i] = uint32_t(kept[i]);
 }
 
 // Whether a number is among sorted ones. `sieve` has 2^bits bits, that of a number's high bits set for each: most look-ups end
