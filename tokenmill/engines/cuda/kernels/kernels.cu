@@ -173,7 +173,8 @@ KERNEL ends(const uint32_t* token_offsets, uint64_t documents, uint64_t bos, uin
     }
 }
 
-// What was merged goes into the table, for the batches to come; up to `most` entries.
+// What was merged goes into the table, for the batches to come, until it has `most` entries; threads that see that at once
+// bring some more, for which there is room.
 KERNEL learn_words(const uint8_t* text, const uint32_t* words, const Totals* totals, const uint32_t* misses, const uint32_t* scratch,
                    const uint32_t* tokens, Known* table, uint64_t table_mask, uint32_t* entries, uint64_t most) {
     if (*entries >= most) return;
