@@ -1,8 +1,8 @@
 """Where words begin, as rules over whole arrays: what the kernels compute, said a second time and without a walk.
 
 Comes in: documents, and the class of each of their characters. Goes out: whether a word begins at each. Always holds: a rule
-looks at neighbours and at runs, so any position could be decided by itself; that is why a GPU can cut text at all. o200k is not
-among them: whether a mark is a letter there depends on all words since the last certain place.
+looks at neighbours and at runs, so any position could be decided by itself; that is why a GPU can cut text at all. Only o200k's
+look at their own results for what stands before, and are repeated until these stand.
 """
 
 from collections.abc import Callable, Sequence
@@ -89,6 +89,38 @@ def _cl100k(c: Characters, digits: int = 3) -> Mask:
     return _contractions(c, starts, symbol, either_case=True)
 
 
+def _o200k(c: Characters) -> Mask:
+    letter, mark, number, newline = c.of(*LETTERS), c.of(Kind.MARK), c.of(Kind.NUMBER), c.of(Kind.NEWLINE)
+    symbol, upper, place = c.of(Kind.OTHER, Kind.SYMBOL), c.of(Kind.UPPER), np.arange(len(c.text))
+    ends = newline | (c.points == ord("/"))
+    short, long = _apostrophes(c, either_case=True)
+    taken = contracted = np.zeros(len(place), np.bool_)
+    while True:
+        # symbols that no word has for its first character begin a run, in which marks are symbols
+        mixed = (symbol | mark) & ~taken
+        lone = symbol & mixed & (c.is_after(" ") | ~c.at(1, letter | mark))
+        last_lone = np.maximum.accumulate(np.where(lone, place, -1))
+        run = mixed & (last_lone >= c.begin(mixed))
+        word = (letter | (mark & ~run)) & ~contracted
+        # what earlier symbols take of newlines and slashes, and earlier words of apostrophes and letters
+        first = np.maximum.accumulate(np.where(newline & c.at(-1, run), place, -1))
+        now_taken = ends & (first >= c.begin(ends))
+        one, two = short & c.at(-1, word), long & c.at(-1, word)
+        now_contracted = one | two | c.at(-1, one | two) | c.at(-2, two)
+        if np.array_equal(taken, now_taken) and np.array_equal(contracted, now_contracted):
+            break
+        taken, contracted = now_taken, now_contracted
+    starts = number & ((place - c.begin(number)) % 3 == 0)
+    starts |= symbol & mixed & ~run & ~contracted
+    starts |= run & ~c.at(-1, run) & ~c.is_after(" ")
+    starts |= word & ~c.at(-1, word | c.of(Kind.BLANK) | (symbol & mixed & ~run & ~contracted))
+    # within letters, an upper-case one begins a word behind lower case, and so do the last that have none behind them
+    not_upper, last_upper = word & ~upper, c.end(word & upper) == c.end(word)
+    lower = np.maximum.accumulate(np.where(word & c.of(Kind.LOWER), place, -1)) >= c.begin(not_upper)
+    starts |= word & upper & c.at(-1, not_upper) & (c.at(-1, lower) | last_upper)
+    return starts | _spaces(c, newline & taken)
+
+
 def _deepseek(c: Characters) -> Mask:
     # the first two patterns make texts of numbers and of CJK, and the third sees one text at a time
     number = c.of(Kind.NUMBER)
@@ -125,16 +157,21 @@ def _spaces(c: Characters, taken: Mask) -> Mask:
 
 def _contractions(c: Characters, starts: Mask, symbol: Mask, *, either_case: bool) -> Mask:
     """'s 't 'm 'd 're 've 'll are words wherever an apostrophe begins one."""
-    apostrophe = (c.points == ord("'")) & ~c.at(-1, symbol) & ~c.is_after(" ")
-    lower = np.where((c.points < 0x80) & c.of(Kind.UPPER) & either_case, c.points | 0x20, c.points)
-    if either_case:
-        lower = np.where(lower == ord("ſ"), ord("s"), lower)
-    second, third = c.at(1, lower, 0), c.at(2, lower, 0)
-    short = apostrophe & np.isin(second, [ord(letter) for letter in "stmd"])
-    pairs = [(second == ord(pair[0])) & (third == ord(pair[1])) for pair in ("re", "ve", "ll")]
-    long = apostrophe & np.logical_or.reduce(pairs)
-    starts = (starts | apostrophe) & ~c.at(-1, short | long) & ~c.at(-2, long)
+    begins = ~c.at(-1, symbol) & ~c.is_after(" ")
+    short, long = (begins & found for found in _apostrophes(c, either_case=either_case))
+    starts = (starts | short | long) & ~c.at(-1, short | long) & ~c.at(-2, long)
     return starts | c.at(-2, short) | c.at(-3, long)
+
+
+def _apostrophes(c: Characters, *, either_case: bool) -> tuple[Mask, Mask]:
+    """Those with one of s t m d behind them, and those with one of re ve ll."""
+    lower = c.points
+    if either_case:
+        lower = np.where((c.points < 0x80) & c.of(Kind.UPPER), c.points | 0x20, c.points)
+        lower = np.where(lower == ord("ſ"), ord("s"), lower)
+    apostrophe, second, third = c.points == ord("'"), c.at(1, lower, 0), c.at(2, lower, 0)
+    pairs = [(second == ord(pair[0])) & (third == ord(pair[1])) for pair in ("re", "ve", "ll")]
+    return apostrophe & np.isin(second, [ord(letter) for letter in "stmd"]), apostrophe & np.logical_or.reduce(pairs)
 
 
 LETTERS = (Kind.UPPER, Kind.LOWER, Kind.LETTER)
@@ -143,5 +180,6 @@ RULES: dict[Family, Callable[[Characters], Mask]] = {
     Family.GPT2: _gpt2,
     Family.CL100K: _cl100k,
     Family.QWEN2: lambda c: _cl100k(c, digits=1),
+    Family.O200K: _o200k,
     Family.DEEPSEEK_V3: _deepseek,
 }
