@@ -42,7 +42,8 @@ extern "C" void signatures(const u32* ids, const u64* starts, const u64* stops, 
 
 extern "C" void shared(const u32* ids, u64 start, u64 stop, u64 stretch, u32 size, u64* kept, u32* made) {{
     for (u32 place = 0; place < size; ++place) kept[place] = facts::NOTHING;
-    for (u64 at = start; at < stop; at += stretch) facts::deal_shingles(ids, at, at + stretch, stop, size, kept);
+    for (u64 at = start; at < stop; at += stretch)
+        for (u32 turn = 0; turn < facts::DEALS; ++turn) facts::deal_shingles(ids, at, at + stretch, stop, turn, size, kept);
     for (u32 place = 0; place < size; ++place)
         made[place] = kept[place] == facts::NOTHING ? facts::least_of(ids, start, stop, place) : u32(kept[place]);
 }}

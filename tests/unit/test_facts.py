@@ -54,9 +54,12 @@ def plainly(document: list[int], size: int) -> list[int]:
     runs = [document[n : n + 5] for n in range(max(len(document) - 4, min(1, len(document))))]
     hashes = [mix(number(run)) for run in runs]
     kept: dict[int, int] = {}
-    for h in hashes:
-        place = (h >> 32) * size >> 32
-        kept[place] = min(kept.get(place, MODULO), h & 0xFFFFFFFF)
+    for turn in range(4):
+        dealt: dict[int, int] = {}
+        for h in (mix((number(run) + turn * 0x9E3779B97F4A7C15) % MODULO) for run in runs):
+            place = (h >> 32) * size >> 32
+            dealt[place] = min(dealt.get(place, MODULO), h & 0xFFFFFFFF)
+        kept = {**dealt, **kept}
     for place in range(size):
         a, b = mix(2 * place) | 1, mix(2 * place + 1)
         if place not in kept:
@@ -84,6 +87,7 @@ def test_every_run_of_a_text_has_its_number(documents: list[list[int]], width: i
 def test_signatures_are_as_defined(documents: list[list[int]], size: int, block: int, together: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tokenmill.facts.shingles.BLOCK", block)
+        patch.setattr(minhash, "BLOCK", block)
         patch.setattr(minhash, "TOGETHER", together)
         found = signatures(flat([[], *documents, []]), size)
     assert found.tolist() == [plainly(document, size) for document in ([], *documents, [])]

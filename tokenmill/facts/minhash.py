@@ -7,17 +7,17 @@ estimates J.
 
 A shingle is `WIDTH` consecutive ids of the text (BOS and EOS are none of it), or all of a text that has fewer; its number is
 that of `facts.shingles`. A text without ids has a signature of 0xFFFFFFFF. All shingles of a document are dealt to the places
-of its signature once:
+of its signature, in rounds r = 0, 1, 2, 3, of which the later ones are for places that are dealt none before:
 
-    h     = splitmix64's mix of the number
+    h     = splitmix64's mix of (number + r 0x9E3779B97F4A7C15)
     place = ((h >> 32) size) >> 32
     value = the low 32 bits of h
 
-A place keeps the least value that it is dealt. Place p that is dealt none, as happens where a document has not many shingles,
-takes the least of all of them under a permutation of its own: the high 32 bits of h a + b modulo 2^64, where a is the mix of
-2 p with its lowest bit set, b that of 2 p + 1. That is as good an estimate as `size` permutations of all shingles, the usual
-MinHash, for the time of one over a long document: the first round of the fast similarity sketch (Dahlgaard, Knudsen and Thorup,
-2017), with the usual one for what it leaves.
+A place keeps the least value of the first round that deals it any. Place p that is dealt none at all, as happens where a
+document has few shingles, takes the least of all of them under a permutation of its own: the high 32 bits of h a + b modulo
+2^64, where h is that of round 0, a the mix of 2 p with its lowest bit set, b that of 2 p + 1. That is as good an estimate as
+`size` permutations of all shingles, the usual MinHash, for the time of one over a long document: the fast similarity sketch
+(Dahlgaard, Knudsen and Thorup, 2017), with the usual one for what it would take many rounds for.
 """
 
 from itertools import pairwise
@@ -28,19 +28,21 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tokenmill.facts.shingles import numbers_of, shingles
+from tokenmill.facts.shingles import BLOCK, numbers_of, shingles
 from tokenmill.facts.sidecar import Sidecar
 from tokenmill.facts.texts import Texts
 from tokenmill.record import FileDigest
-from tokenmill.splitmix import mixed
+from tokenmill.splitmix import GOLDEN, mixed
 
 Numbers = NDArray[np.uint64]
 #: Ids of a shingle.
 WIDTH = 5
 #: Documents of a row group.
 GROUP = 1 << 13
-#: What a place holds that is dealt no shingle: greater than a value can be.
-NOTHING = np.uint64(1 << 32)
+#: Rounds in which shingles are dealt.
+DEALS = 4
+#: What a place holds that is dealt no shingle: greater than a round and a value can be, the round in the high bits.
+NOTHING = np.uint64(DEALS << 32)
 LOW, HIGH = np.uint64(0xFFFFFFFF), np.uint64(32)
 #: Shingles whose permutations are gone through together, or those of one document.
 TOGETHER = 1 << 17
@@ -82,20 +84,27 @@ def signatures(texts: Texts, size: int) -> NDArray[np.uint32]:
     """The signatures of some documents, a row for each."""
     kept = np.full((len(texts), size), NOTHING)
     short, of_short = _short(texts)
-    _deal(kept, short, of_short)
+    _deal(kept, short, of_short, 0)
     for found in shingles(texts, WIDTH):
-        _deal(kept, found.numbers, found.documents)
-    if (kept == NOTHING).any():
-        _permute(kept, *_of_those_left(texts, kept, short, of_short))
-    return np.minimum(kept, LOW).astype(np.uint32)
+        _deal(kept, found.numbers, found.documents, 0)
+    numbers, documents = _of_those_left(texts, kept, short, of_short)
+    for turn in range(1, DEALS):
+        for start in range(0, len(numbers), BLOCK):
+            _deal(kept, numbers[start : start + BLOCK], documents[start : start + BLOCK], turn)
+        left = (kept == NOTHING).any(axis=1)[documents]
+        numbers, documents = numbers[left], documents[left]
+    _permute(kept, numbers, documents)
+    return np.where(kept == NOTHING, LOW, kept & LOW).astype(np.uint32)
 
 
-def _deal(kept: Numbers, numbers: Numbers, documents: NDArray[np.int64]) -> None:
-    """Deal shingles to the places of their documents' signatures."""
+def _deal(kept: Numbers, numbers: Numbers, documents: NDArray[np.int64], turn: int) -> None:
+    """Deal shingles to the places of their documents' signatures, for one round."""
     size = kept.shape[1]
-    values = mixed(numbers)
+    values = mixed(numbers + np.uint64(turn * GOLDEN & 0xFFFFFFFFFFFFFFFF))
     places = documents * size + ((values >> HIGH) * np.uint64(size) >> HIGH).view(np.int64)
-    np.minimum.at(kept.reshape(-1), places, values & LOW)
+    values &= LOW
+    values |= np.uint64(turn << 32)
+    np.minimum.at(kept.reshape(-1), places, values)
 
 
 def _permute(kept: Numbers, numbers: Numbers, documents: NDArray[np.int64]) -> None:
@@ -138,7 +147,7 @@ def _short(texts: Texts) -> tuple[Numbers, NDArray[np.int64]]:
 def _of_those_left(
     texts: Texts, kept: Numbers, short: Numbers, of_short: NDArray[np.int64]
 ) -> tuple[Numbers, NDArray[np.int64]]:
-    """All shingles of the documents whose signatures have places left that were dealt nothing."""
+    """All shingles of the documents whose signatures have places left after the first round."""
     left = (kept == NOTHING).any(axis=1)
     numbers, documents = [short[left[of_short]]], [of_short[left[of_short]]]
     for found in shingles(texts, WIDTH):

@@ -25,7 +25,8 @@ namespace facts {
 
 constexpr uint64_t MULTIPLIER = 0xD1342543DE82EF95ull;  // see facts/shingles.py
 constexpr uint64_t GOLDEN = 0x9E3779B97F4A7C15ull;      // splitmix64's step
-constexpr uint64_t NOTHING = 1ull << 32;                // a place of a signature that is dealt no shingle
+constexpr uint32_t DEALS = 4;                            // rounds in which shingles are dealt
+constexpr uint64_t NOTHING = uint64_t(DEALS) << 32;      // a place of a signature that is dealt no shingle
 constexpr uint32_t SHINGLE = 5;                         // ids of a shingle of MinHash
 constexpr uint32_t GRAM = 13;                           // ids of a run that is looked for in test sets
 
@@ -87,23 +88,33 @@ HD void count_ids(const uint32_t* ids, uint64_t begin, uint64_t end, uint64_t* c
     for (uint64_t i = begin; i < end; ++i) add(counts + ids[i], 1);
 }
 
-// One shingle, to a place of the signature that is being made.
-HD void deal(uint64_t number, uint32_t size, uint64_t* kept) {
-    const uint64_t hash = mixed(number);
-    least(kept + (((hash >> 32) * size) >> 32), hash & 0xFFFFFFFFull);
+// One shingle in one round, to a place of the signature that is being made.
+HD void deal(uint64_t number, uint32_t turn, uint32_t size, uint64_t* kept) {
+    const uint64_t hash = mixed(number + turn * GOLDEN);
+    least(kept + (((hash >> 32) * size) >> 32), uint64_t(turn) << 32 | (hash & 0xFFFFFFFFull));
 }
 
-// The shingles that begin in [begin, end), of a document whose text ends at `stop` and has SHINGLE ids or more: several threads
-// may share a document, if all of them end this before any begins `least_of`.
-HD void deal_shingles(const uint32_t* ids, uint64_t begin, uint64_t end, uint64_t stop, uint32_t size, uint64_t* kept) {
+// One round over the shingles that begin in [begin, end), of a document whose text ends at `stop` and has SHINGLE ids or more:
+// several threads may share a round, in any order, and even go on to the next round before others have ended this one; rounds
+// that are not needed change nothing. All of them end before any begins `least_of`.
+HD void deal_shingles(
+    const uint32_t* ids, uint64_t begin, uint64_t end, uint64_t stop, uint32_t turn, uint32_t size, uint64_t* kept
+) {
     if (end > stop - SHINGLE + 1) end = stop - SHINGLE + 1;
     if (begin >= end) return;
     Window window(ids + begin, SHINGLE);
     for (uint64_t i = begin;;) {
-        deal(window.number, size, kept);
+        deal(window.number, turn, size, kept);
         if (++i == end) return;
         window.next();
     }
+}
+
+// Whether a place of a signature is left.
+HD bool any_left(const uint64_t* kept, uint32_t size) {
+    for (uint32_t i = 0; i < size; ++i)
+        if (kept[i] == NOTHING) return true;
+    return false;
 }
 
 // The least shingle of the text [begin, end) under the permutation of a place: for places that were dealt none.
@@ -123,8 +134,10 @@ HD uint32_t least_of(const uint32_t* ids, uint64_t begin, uint64_t end, uint32_t
 // The signature of the text [begin, end). `kept` is room for `size` numbers.
 HD void minhash(const uint32_t* ids, uint64_t begin, uint64_t end, uint32_t size, uint64_t* kept, uint32_t* signature) {
     for (uint32_t i = 0; i < size; ++i) kept[i] = NOTHING;
-    if (begin < end && end - begin < SHINGLE) deal(number_of(ids + begin, uint32_t(end - begin)), size, kept);
-    if (begin + SHINGLE <= end) deal_shingles(ids, begin, end, end, size, kept);
+    for (uint32_t turn = 0; turn < DEALS && begin < end && any_left(kept, size); ++turn) {
+        if (end - begin < SHINGLE) deal(number_of(ids + begin, uint32_t(end - begin)), turn, size, kept);
+        else deal_shingles(ids, begin, end, end, turn, size, kept);
+    }
     for (uint32_t i = 0; i < size; ++i) {
         if (kept[i] != NOTHING) signature[i] = uint32_t(kept[i]);
         else signature[i] = begin < end ? least_of(ids, begin, end, i) : 0xFFFFFFFFu;
