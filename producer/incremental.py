@@ -20,7 +20,7 @@ from producer.corpus import Corpus, SourceFile, absolute, collect
 from producer.draft import draft
 from producer.request import Request
 from producer.selection import Selection
-from tokenmill import storage, tokenizers
+from tokenmill import parquet, storage, tokenizers
 from tokenmill.errors import JobError, UsageError
 from tokenmill.generations import FOLDER, Chain, Generation, Sealed
 from tokenmill.record import PLAIN_NAME, FileDigest
@@ -250,4 +250,4 @@ def _read(chain: Chain, generation: Generation) -> pa.Table:
     content = storage.find(url)
     if content is None or hashlib.sha256(content).hexdigest() != generation.files.sha256:
         raise JobError(f"{url} is missing or was changed; it says which files generation {generation.name} holds. Restore it.")
-    return pq.read_table(io.BytesIO(content), schema=SCHEMA, use_threads=False, pre_buffer=False)
+    return parquet.opened(io.BytesIO(content)).read(use_threads=False)

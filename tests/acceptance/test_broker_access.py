@@ -125,7 +125,7 @@ def test_a_worker_with_few_rights_gives_its_work_back(
     cluster: Cluster, as_user: str, tokenmill: Run, corpus: Path, tmp_path: Path, wait_until: WaitUntil
 ) -> None:
     """Cold shutdown puts messages back with commands of its own; another worker ends the job."""
-    follow = cluster.start("tokenmill", "submit", corpus, *QUICK, "--batch-bytes", 250_000, "--follow", name="follow")
+    follow = cluster.start("tokenmill", "submit", corpus, *QUICK, "--batch-bytes", 125_000, "--follow", name="follow")
     worker = cluster.worker("alpha")
     wait_until(lambda: cluster.client.hgetall(f"{PREFIX}unacked"), "a batch under way")
     for _ in range(2):

@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.acceptance import trial
 from tests.acceptance.cluster import Cluster, children, free_port
 from tests.acceptance.conftest import JOB, Run, contents
 
@@ -18,8 +19,11 @@ def test_a_worker_killed_in_mid_job_changes_nothing(
     cluster: Cluster, tokenmill: Run, corpus: Path, tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
     """Two workers by hand on a broker by hand; one is killed -9 with all of its own; the job seals by itself, identical."""
-    cluster.worker("alpha")
-    beta = cluster.worker("beta")
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(trial.SLOW.replace("0.2", "1"))  # a status takes its time too
+    cluster.worker("alpha", PYTHONPATH=str(site))
+    beta = cluster.worker("beta", PYTHONPATH=str(site))
     cluster.start("tokenmill", "dispatch", name="dispatch")
     submitted = tokenmill("submit", corpus, *JOB, *SLOW, "--output", "out", TOKENMILL_BROKER=cluster.broker)
     assert submitted.returncode == 0, submitted.stderr

@@ -30,9 +30,9 @@ FastokensEngine.encode = encode
 
 @pytest.fixture
 def delicate(corpus: Path, tmp_path: Path) -> Path:
-    """Six megabytes of real text; the word stands late in the second of four batches, where no sample comes."""
+    """The corpus twice; the word stands late in the second of four batches, where the sample of 2 MB does not come."""
     lines, size = [], 0
-    for part in sorted(corpus.glob("*.jsonl")):
+    for part in sorted(corpus.glob("*.jsonl")) * 2:
         for line in part.open(encoding="utf-8"):
             if size < 2_900_000 <= size + len(line.encode()):
                 lines.append(json.dumps({"id": "delicate", "text": "about the zyzzyva, a weevil"}) + "\n")
@@ -47,7 +47,7 @@ def test_a_lying_engine_is_disabled_and_all_it_did_is_done_again(tokenmill: Run,
     site = tmp_path / "site"
     site.mkdir()
     (site / "sitecustomize.py").write_text(LIE)
-    options = [delicate, *JOB, "--batch-bytes", 1_550_000, "--workers", 1]
+    options = [delicate, *JOB, "--batch-bytes", 1_550_000, "--workers", 1, "--engine", "fastokens"]
     done = tokenmill("run", *options, "--output", "lied", "--check-every", 1, PYTHONPATH=str(site))
     assert done.returncode == 0, done.stderr
     assert "fastokens 0.3.5: same ids" in done.stderr, "it was chosen: nothing was wrong with it on the sample"
@@ -69,7 +69,7 @@ def test_a_lying_engine_is_disabled_and_all_it_did_is_done_again(tokenmill: Run,
 
 
 def test_entries_say_how_many_documents_were_checked(tokenmill: Run, corpus: Path, tmp_path: Path) -> None:
-    done = tokenmill("run", corpus, *JOB, "--output", "out", "--batch-bytes", 2_000_000, "--check-every", 100)
+    done = tokenmill("run", corpus, *JOB, "--output", "out", "--batch-bytes", 1_000_000, "--check-every", 100)
     assert done.returncode == 0, done.stderr
     for path in (tmp_path / "out/entries").glob("*.json"):
         entry = json.loads(path.read_text())
@@ -85,7 +85,19 @@ def test_a_lying_engine_is_seen_by_who_watches(
     (site / "sitecustomize.py").write_text(LIE)
     cluster.start("tokenmill-worker", "--cpus", 1, "--metrics-port", 0, name="alpha", PYTHONPATH=str(site))
     port = port_of(cluster, "alpha", wait_until)
-    options = [delicate, *JOB, "--batch-bytes", 1_550_000, "--check-every", 1, "--follow", "--output", "lied"]
+    options = [
+        delicate,
+        *JOB,
+        "--batch-bytes",
+        1_550_000,
+        "--engine",
+        "fastokens",
+        "--check-every",
+        1,
+        "--follow",
+        "--output",
+        "lied",
+    ]
     done = tokenmill("submit", *options, TOKENMILL_BROKER=cluster.broker, PYTHONPATH=str(site))
     assert done.returncode == 0, done.stderr
     assert value(scraped(port), "tokenmill_live_check_differences_total") == 1

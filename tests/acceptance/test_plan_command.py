@@ -9,7 +9,7 @@ import pytest
 
 from tests.acceptance.conftest import JOB, Run, contents
 
-OPTIONS = [*JOB, "--engine", "reference", "--batch-bytes", 300_000, "--output", "out"]
+OPTIONS = [*JOB, "--engine", "reference", "--batch-bytes", 150_000, "--output", "out"]
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ FastokensEngine.encode = poisoned(FastokensEngine.encode, "fast")
 ReferenceEngine.encode = poisoned(ReferenceEngine.encode, "reference")
 """
 #: Four batches; the second is the poisoned one.
-CUT = ["--batch-bytes", 1_550_000, "--workers", 1, "--check-every", 0]
+CUT = ["--batch-bytes", 1_550_000, "--workers", 1, "--check-every", 0, "--engine", "fastokens"]
 
 
 @pytest.fixture(scope="session")
@@ -74,9 +74,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def with_word(corpus: Path, path: Path, *words: str) -> int:
-    """The corpus in one file, with documents that hold these words late in the second batch; returns how many it has."""
+    """The corpus twice in one file, with documents that hold these words late in the second batch, where no sample comes.
+
+    Returns how many documents it has.
+    """
     lines, size = [], 0
-    for part in sorted(corpus.glob("*.jsonl")):
+    for part in sorted(corpus.glob("*.jsonl")) * 2:
         for line in part.open(encoding="utf-8"):
             if size < 2_900_000 <= size + len(line.encode()):
                 lines += [json.dumps({"id": word, "text": f"about the {word}, a weevil"}) + "\n" for word in words]

@@ -37,7 +37,7 @@ def output(folder: Path, corpus: Path) -> Path:
     (sources / "strange" / NAME).write_text("\n".join(lines) + "\n")
     done = subprocess.run(
         [BIN / "tokenmill", "run", "corpus", *JOB, "--output", "out", "--name", "<b>night</b> & day",
-         "--engine", "reference", "--batch-bytes", "300000", "--id-field", "id", "--max-rejected", "0.5"],
+         "--engine", "reference", "--batch-bytes", "150000", "--id-field", "id", "--max-rejected", "0.5"],
         cwd=folder, env=os.environ, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

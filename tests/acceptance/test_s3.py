@@ -26,7 +26,7 @@ from tokenmill.ledger import Ledger as OutputLedger
 from tokenmill.manifest import Shard
 from tokenmill.reader import TokenDataset
 
-OPTIONS = [*JOB, "--engine", "reference", "--batch-bytes", "150000"]
+OPTIONS = [*JOB, "--engine", "reference", "--batch-bytes", "75000"]
 
 
 @pytest.fixture(scope="module")

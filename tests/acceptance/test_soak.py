@@ -19,7 +19,7 @@ from tests.acceptance.conftest import BIN, JOB, contents
 from tests.acceptance.faults import Fault, Ledger
 from tests.acceptance.trial import SLOW
 
-#: Two thousand batches; most documents are longer than one, so that many hold nothing.
+#: A thousand batches; many documents are longer than one, so that many hold nothing.
 CUT = ["--batch-bytes", "3000", "--engine", "reference"]
 NAMES = ("alpha", "beta", "gamma", "delta")
 #: Seconds between two faults.
@@ -106,7 +106,7 @@ def test_jobs_under_a_rain_of_faults(
     tmp_path: Path,
     pytestconfig: pytest.Config,
 ) -> None:
-    """At least one whole job of two thousand batches."""
+    """At least one whole job of a thousand batches."""
     seed = pytestconfig.getoption("--seed")
     until = time.monotonic() + 60 * pytestconfig.getoption("--soak-minutes")
     site = tmp_path / "site"

@@ -90,13 +90,11 @@ def mixed(tmp_path: Path, real_texts: list[str]) -> dict[str, list[dict[str, str
     return found
 
 
-def test_a_folder_of_all_formats(
-    mixed: dict[str, list[dict[str, str]]], tokenmill: Run, tmp_path: Path, tokenizer_path: object
-) -> None:
+def test_a_folder_of_all_formats(mixed: dict[str, list[dict[str, str]]], tokenmill: Run, tmp_path: Path) -> None:
     options = ["--batch-bytes", "20000", "--id-field", "name", "--metadata", "name", "--workers", "2"]
     done = tokenmill("run", "corpus", *JOB, "--engine", "reference", *options, "--output", "out")
     assert done.returncode == 0, done.stderr
-    oracle = Tokenizer.from_file(str(tokenizer_path("deepseek")))  # type: ignore[operator]
+    oracle = Tokenizer.from_file(JOB[1])
     oracle.encode_special_tokens = True
     expected = [row for content in mixed.values() for row in content]
     ids = [[*oracle.encode(row["text"], add_special_tokens=False).ids, EOS] for row in expected]

@@ -17,7 +17,7 @@ from tests.acceptance.cluster import Cluster, committed
 from tests.acceptance.conftest import BIN, JOB, Run
 from tests.acceptance.trial import SLOW
 
-CUT = ["--batch-bytes", "150000", "--engine", "reference", "--name", "night"]
+CUT = ["--batch-bytes", "75000", "--engine", "reference", "--name", "night"]
 
 
 class Terminal:

@@ -9,14 +9,14 @@ import pytest
 from tests.acceptance.conftest import JOB, Run, contents
 from tests.webserver import WebServer
 
-OPTIONS = [*JOB, "--engine", "reference", "--workers", 1, "--batch-bytes", 400_000]
+OPTIONS = [*JOB, "--engine", "reference", "--workers", 1, "--batch-bytes", 200_000]
 
 
 @pytest.fixture
 def server(corpus: Path) -> Iterator[WebServer]:
     with WebServer() as running:
         for path in sorted(corpus.iterdir()):
-            running.put(f"/corpus/{path.name}", path.read_bytes()[:1_200_000].rpartition(b"\n")[0] + b"\n")
+            running.put(f"/corpus/{path.name}", path.read_bytes()[:600_000].rpartition(b"\n")[0] + b"\n")
         yield running
 
 

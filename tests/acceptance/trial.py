@@ -13,7 +13,7 @@ from tests.acceptance.conftest import JOB, contents
 from tests.acceptance.faults import Fault, Ledger
 
 #: Forty batches.
-CUT = ["--batch-bytes", "150000", "--engine", "reference"]
+CUT = ["--batch-bytes", "75000", "--engine", "reference"]
 #: A reference that takes its time, so that faults meet work: loaded by every Python process with this folder on its path.
 SLOW = """
 import time

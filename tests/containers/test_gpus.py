@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.acceptance.conftest import JOB
+from tests.acceptance.conftest import WHOLE_JOB
 from tests.containers.engine import GPUS
 from tests.containers.stack import Stack
 from tests.prometheus import query
@@ -35,7 +35,7 @@ def test_a_job_for_gpus_is_done_by_both_and_by_nobody_else(workers: dict[str, st
     with (stack.data / "gpus.jsonl").open("w") as corpus:
         for number in range(3000):
             print(json.dumps({"text": f"Document {number}. " + "Grüße, 你好! " * 200}), file=corpus)
-    job = ["submit", "/data/gpus.jsonl", *JOB, "--engine", "reference", "--batch-bytes", "400000", "--device", "cuda"]
+    job = ["submit", "/data/gpus.jsonl", *WHOLE_JOB, "--engine", "reference", "--batch-bytes", "400000", "--device", "cuda"]
     stack.tokenmill(*job, "--output", "/data/gpus", "--follow")
     entries = [json.loads(file.read_text()) for file in (stack.data / "gpus/entries").glob("*.json")]
     hosts = {stack.inspect(container)["Config"]["Hostname"] for container in workers.values()}

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.cluster import committed
-from tests.acceptance.conftest import BIN, JOB, contents
+from tests.acceptance.conftest import BIN, WHOLE_JOB, contents
 from tests.containers.stack import Stack
 from tests.containers.standins import ROOT
 from tests.prometheus import query
@@ -43,7 +43,9 @@ def corpus(demo: Path) -> Path:
 @pytest.fixture(scope="module")
 def undisturbed(corpus: Path, stack: Stack) -> dict[str, bytes]:
     """What the job of the faults makes when nothing happens."""
-    stack.tokenmill("submit", "/data/demo/third.jsonl", *JOB, *SLOW, "--name", "chaos", "--output", "/data/calm", "--follow")
+    stack.tokenmill(
+        "submit", "/data/demo/third.jsonl", *WHOLE_JOB, *SLOW, "--name", "chaos", "--output", "/data/calm", "--follow"
+    )
     return contents(stack.data / "calm")
 
 
@@ -56,7 +58,7 @@ def manifest(output: Path) -> dict[str, Any]:
 
 
 def test_a_job_over_a_shared_folder_is_the_same_as_on_this_machine(demo: Path, tmp_path: Path) -> None:
-    options = [*JOB[:4], "--bos-token", BOS, "--output", tmp_path / "here"]
+    options = [*WHOLE_JOB[:4], "--bos-token", BOS, "--output", tmp_path / "here"]
     here = subprocess.run([BIN / "tokenmill", "run", demo / "corpus.jsonl", *options], capture_output=True, text=True)
     assert here.returncode == 0, here.stderr
     theirs, ours = manifest(demo / "tokens"), manifest(tmp_path / "here")
@@ -68,7 +70,7 @@ def test_a_job_over_a_shared_folder_is_the_same_as_on_this_machine(demo: Path, t
 
 
 def test_a_job_over_s3_is_the_same_as_over_a_folder(undisturbed: dict[str, bytes], stack: Stack) -> None:
-    job = ["submit", "/data/demo/third.jsonl", *JOB, *SLOW, "--name", "chaos", "--follow"]
+    job = ["submit", "/data/demo/third.jsonl", *WHOLE_JOB, *SLOW, "--name", "chaos", "--follow"]
     stack.tokenmill(*job, "--output", "s3://tokens/third")
     stack.tokenmill("verify", "s3://tokens/third")
     there = json.loads(stack.tokenmill("inspect", "s3://tokens/third", "--json"))
@@ -133,7 +135,7 @@ def follow(undisturbed: dict[str, bytes], stack: Stack, wait_until: WaitUntil) -
     """Submit the job into a folder and wait until it is well on its way."""
 
     def submit(name: str) -> Path:
-        job = ["submit", "/data/demo/third.jsonl", *JOB, *SLOW, "--name", "chaos"]
+        job = ["submit", "/data/demo/third.jsonl", *WHOLE_JOB, *SLOW, "--name", "chaos"]
         stack.tokenmill(*job, "--output", f"/data/{name}")
         wait_until(lambda: len(committed(stack.data / name)) >= 2, "the first batches", seconds=60)
         return stack.data / name
@@ -159,7 +161,7 @@ def test_a_document_that_no_container_has_memory_for(stack: Stack, demo: Path, w
     monster = json.dumps({"id": "monster", "text": "Grüße, 你好! " * 500_000}).encode() + b"\n"
     (stack.data / "monster.jsonl").write_bytes(b"".join([*ordinary[:150], monster, *ordinary[150:]]))
     before = total(stack, "sum(tokenmill_container_oom_kills_total)")
-    job = ["submit", "/data/monster.jsonl", *JOB, *SLOW, "--max-document-bytes", "20000000", "--output", "/data/monster"]
+    job = ["submit", "/data/monster.jsonl", *WHOLE_JOB, *SLOW, "--max-document-bytes", "20000000", "--output", "/data/monster"]
     stack.tokenmill(*job, "--max-rejected", "0.1", "--follow")
     found = manifest(stack.data / "monster")
     assert (found["documents"], found["rejected"]) == (300, 1)

@@ -27,16 +27,16 @@ def test_killed_and_resumed_it_learns_the_same(tmp_path: Path, wait_until: Calla
             for name in ("README.md", "LICENSE")
         ],
     )
-    options = ("--steps", 16, "--save-every", 4)
+    options = ("--steps", 10, "--save-every", 4)
     struck = environment.start(TRAIN, job, "--run", killed, *options, start_new_session=True)
     wait_until(lambda: (killed / "losses.jsonl").exists() and len(losses(killed)) >= 6, "six steps")
     os.killpg(struck.pid, signal.SIGKILL)
     struck.communicate()
     before = len(losses(killed))
-    assert before < 16, "killed too late"
+    assert before < 10, "killed too late"
     environment.output(TRAIN, job, "--run", killed, *options)
     environment.output(TRAIN, job, "--run", calm, *options)
     assert losses(killed) == losses(calm)
-    assert [one["step"] for one in losses(calm)] == list(range(1, 17))
-    assert losses(calm)[-1]["loss"] < losses(calm)[0]["loss"] - 0.5
+    assert [one["step"] for one in losses(calm)] == list(range(1, 11))
+    assert losses(calm)[-1]["loss"] < losses(calm)[0]["loss"] - 0.5, losses(calm)
     assert (killed / "loss.png").read_bytes().startswith(b"\x89PNG")

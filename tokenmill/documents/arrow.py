@@ -5,7 +5,7 @@ was cut off between two record batches would else look whole.
 """
 
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import pyarrow as pa
 
@@ -17,6 +17,9 @@ from tokenmill.documents.rows import check_columns, documents, paths
 from tokenmill.errors import BatchError
 from tokenmill.job import Cut, Span
 from tokenmill.spec import JobSpec
+
+if TYPE_CHECKING:
+    from io import IOBase
 
 #: What ends a stream; four bytes of zeros alone before Arrow 0.15.
 END_MARK = b"\xff\xff\xff\xff\0\0\0\0"
@@ -30,7 +33,7 @@ def record_batches(url: str, spec: JobSpec) -> list[int] | None:
     with storage.open_input(url) as file:
         is_file = _is_file(file, url)
         found = [block.head + block.body for block in ipc.blocks(file, url)] if is_file else None
-        check_columns(_open(file, url, is_file).schema, url, Fields.of(spec))
+        check_columns(_schema(file, url, is_file), url, Fields.of(spec))
         return found
 
 
@@ -93,17 +96,23 @@ def _of_stream(file: BinaryIO, span: Span, fields: Fields) -> Iterator[tuple[pa.
 
 def _wanted(file: BinaryIO, url: str, fields: Fields, *, is_file: bool) -> Any:
     """The file opened so that no other column than the wanted ones is read."""
-    schema = _open(file, url, is_file).schema
+    schema = _schema(file, url, is_file)
     check_columns(schema, url, fields)
     chosen = sorted({schema.get_field_index(path[0]) for path in paths(schema, fields)})
-    return _open(file, url, is_file, pa.ipc.IpcReadOptions(included_fields=chosen, use_threads=False))
-
-
-def _open(file: BinaryIO, url: str, is_file: bool, options: pa.ipc.IpcReadOptions | None = None) -> Any:
+    options = pa.ipc.IpcReadOptions(included_fields=chosen, use_threads=False)
     file.seek(0)
     open_it: Any = pa.ipc.open_file if is_file else pa.ipc.open_stream
     try:
         return open_it(file, options=options)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _unreadable(url, error) from error
+
+
+def _schema(file: BinaryIO, url: str, is_file: bool) -> pa.Schema:
+    """The columns, as the head has them: a file is a stream behind its magic, and streams are read without Arrow's threads."""
+    file.seek(ipc.HEAD if is_file else 0)
+    try:
+        return pa.ipc.open_stream(cast("IOBase", file)).schema
     except (pa.ArrowInvalid, OSError) as error:
         raise _unreadable(url, error) from error
 

@@ -12,6 +12,8 @@ from typing import BinaryIO
 from tokenmill.errors import BatchError
 
 MAGIC, FEATHER_1 = b"ARROW1", b"FEA1"
+#: Bytes of the magic and its padding.
+HEAD = 8
 #: A footer is a schema and 24 bytes for each record batch; a file that claims more is none.
 LARGEST_FOOTER = 256 << 20
 #: In `File.fbs`: offset in the file, bytes of the head, bytes of the columns.

@@ -6,7 +6,7 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tokenmill import storage
+from tokenmill import parquet, storage
 from tokenmill.documents.contract import COLUMN_BYTES, Documents
 from tokenmill.documents.fields import Fields
 from tokenmill.documents.rows import check_columns, documents, paths
@@ -53,7 +53,7 @@ class ParquetReader:
 
 def _open(file: BinaryIO, url: str) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(file)
+        return parquet.opened(file)
     except pa.ArrowInvalid as error:
         raise BatchError(f"{url} is no readable Parquet file: {error}. Fetch it again or leave it out.") from error
 

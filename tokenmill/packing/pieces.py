@@ -98,14 +98,15 @@ class Pieces:
     def read(cls, output: str, index: int) -> Self:
         """Read a shard's sidecar. Raises JobError if it is missing or no such file."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
+
+        from tokenmill import parquet
 
         url = storage.join(output, path_of(index))
         if not storage.exists(url):
             raise JobError(f"{url} is missing: without it nobody knows the documents of packed rows. {_advice(output)}")
         try:
             with storage.open_input(url) as file:
-                table = pq.ParquetFile(file).read(use_threads=False)
+                table = parquet.opened(file).read(use_threads=False)
             if not table.schema.equals(_schema()):
                 raise JobError(f"{url} does not hold {', '.join(COLUMNS)}. {_advice(output)}")
             return cls(*(column.to_numpy().astype(np.int64, copy=False) for column in table.columns))

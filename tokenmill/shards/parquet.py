@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from tokenmill import storage
+from tokenmill import parquet, storage
 from tokenmill.errors import BatchError
 from tokenmill.shards.contract import Format
 from tokenmill.shards.flat import damaged, head_of
@@ -48,7 +48,7 @@ class ParquetReader(ListReader):
             raise damaged(output, self._path, "is no Parquet file")
         try:
             with storage.open_input(self._url) as file:
-                found = pq.ParquetFile(file)
+                found = parquet.opened(file)
                 self._metadata, columns = found.metadata, found.schema_arrow
         except (pa.ArrowException, OSError, BatchError) as error:
             raise damaged(output, self._path, f"is no whole Parquet file ({error})") from error
@@ -67,7 +67,7 @@ class ParquetReader(ListReader):
     def _decoded(self, group: int) -> Lists:
         try:
             with storage.open_input(self._url) as file:
-                table = pq.ParquetFile(file, metadata=self._metadata).read_row_group(group, use_threads=False)
+                table = parquet.opened(file, self._metadata).read_row_group(group, use_threads=False)
         except (pa.ArrowException, OSError, BatchError) as error:
             raise damaged(self._output, self._path, f"cannot be decoded ({error})") from error
         return unpacked(table.column(0).combine_chunks())
