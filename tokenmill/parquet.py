@@ -1,7 +1,7 @@
 """Parquet files, opened to be read by the thread that asks and by no other.
 
-Comes in: an open file. Goes out: a `ParquetFile` of it. Always holds: whatever is read of it afterwards (without `use_threads`) is read
-in the caller's thread, so that nothing of Arrow's is still at work on a Python file when the caller has got its rows.
+Comes in: an open file. Goes out: a `ParquetFile` of it. Always holds: whatever is read of it afterwards (without `use_threads`)
+is read in the caller's thread, so that nothing of Arrow's is still at work on a Python file when the caller has got its rows.
 """
 
 from typing import Any, BinaryIO

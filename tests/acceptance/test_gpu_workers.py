@@ -341,8 +341,8 @@ def test_gpu_and_cpu_workers_make_the_same_shards(
     job = [*JOB, *CUT[:2], "--engine", "cuda", "--output", "out", "--follow"]
     assert cluster.start("tokenmill", "submit", corpus, *job, name="follow").wait(200) == 0, cluster.log("follow")
     runs = [json.loads(path.read_text())["run"] for path in (tmp_path / "out/entries").glob("*.json")]
-    engines = {(run["worker"].partition("@")[0], run["engine"].partition(" ")[0]) for run in runs}
-    assert engines == {("gpu0", "cuda" if plays else "fastokens"), ("cpu", "fastokens")}
+    on_gpu = {run["worker"].partition("@")[0]: run["engine"].startswith("cuda ") for run in runs}
+    assert on_gpu == {"gpu0": plays, "cpu": False}
     assert contents(tmp_path / "out") == undisturbed
     why = "asked for" if plays else "there is no NVIDIA driver here (no libcuda.so.1)"
     assert f": {why}" in cluster.log("host")

@@ -39,8 +39,8 @@ def model(tokenizer_path: Callable[[str], Path]) -> Model:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+def folder(shared_cache: Path) -> Path:
+    return shared_cache
 
 
 @pytest.fixture
