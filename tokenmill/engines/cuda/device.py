@@ -70,7 +70,7 @@ class Stream(Protocol):
 
 
 class Device(Protocol):
-    """One device with the kernels loaded. What it allocated lives as long as it does."""
+    """One device with the kernels loaded. What it allocated, pinned memory too, lives as long as it does."""
 
     @property
     def name(self) -> str:

@@ -6,6 +6,7 @@ the CPU can do the work.
 """
 
 import ctypes
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -72,7 +73,8 @@ class Gpu:
 
             self._code = ObjectCode.from_cubin(code)
             self._kernels: dict[str, Any] = {}
-        self._pinned: list[Any] = []
+        self._held: list[tuple[bool, int]] = []
+        weakref.finalize(self, _give_back, self._held).atexit = False  # with the process all of it goes
 
     @property
     def name(self) -> str:
@@ -97,6 +99,7 @@ class Gpu:
         from cuda.bindings import driver
 
         (address,) = _told(driver.cuMemAlloc(max(size, 1)))
+        self._held.append((False, int(address)))
         return Memory(int(address), size)
 
     def pinned(self, size: int) -> NDArray[np.uint8]:
@@ -104,6 +107,7 @@ class Gpu:
         from cuda.bindings import driver
 
         (address,) = _told(driver.cuMemHostAlloc(max(size, 1), driver.CU_MEMHOSTALLOC_PORTABLE))
+        self._held.append((True, int(address)))
         return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(int(address)))
 
     def stream(self) -> Stream:
@@ -116,6 +120,14 @@ class Gpu:
         if name not in self._kernels:
             self._kernels[name] = self._code.get_kernel(name)
         return self._kernels[name]
+
+
+def _give_back(held: list[tuple[bool, int]]) -> None:
+    """Free a device's memory, pinned and its own: a worker has an engine for each job that it meets."""
+    from cuda.bindings import driver
+
+    for pinned, address in held:
+        (driver.cuMemFreeHost if pinned else driver.cuMemFree)(address)
 
 
 class _Stream:
