@@ -1,5 +1,5 @@
-"""Twelve nights by the calendar, over a change of the clocks, with two schedulers and with faults: each sealed once, no token
-lost and none twice.
+"""Thirty nights by the calendar (twelve in the quick suite), over a change of the clocks, with two schedulers and with faults:
+each sealed once, no token lost and none twice.
 
 The clock is ours: `look` is told the time. What it claims is carried out as the service does it, by processes of
 `producer.schedule.carry` on a real broker with a real worker.
@@ -15,12 +15,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import pytest
+
 from tests.acceptance.cluster import Cluster, WaitUntil, children, kill
 from tests.growing import byte_tokenizer
 from tokenmill import TokenDataset
 from tokenmill.generations import Chain
 
-NIGHTS, PARIS = 12, ZoneInfo("Europe/Paris")
+PARIS = ZoneInfo("Europe/Paris")
 #: Clocks go back in the night of the 25th.
 FIRST = datetime(2026, 10, 19, 2, 30, tzinfo=PARIS)
 #: Nights on which a scheduler comes late, nobody comes at all, the carrying process dies, a worker dies, the broker forgets.
@@ -49,8 +51,9 @@ def stored(output: Path) -> bytes:
     return b"".join(shard.read_bytes() for shard in sorted((output / "shards").glob("*.bin")))
 
 
-def test_twelve_nights(
-    cluster: Cluster, wait_until: WaitUntil, tokenmill: Callable[..., subprocess.CompletedProcess[str]]
+@pytest.mark.parametrize("nights", [12, pytest.param(30, marks=pytest.mark.slow)])
+def test_nights(
+    cluster: Cluster, wait_until: WaitUntil, tokenmill: Callable[..., subprocess.CompletedProcess[str]], nights: int
 ) -> None:
     from producer.schedule import table
     from producer.schedule.due import look
@@ -79,7 +82,7 @@ def test_twelve_nights(
 
     assert both_look(FIRST - timedelta(hours=1)) == []
     owed = 0
-    for night in range(NIGHTS):
+    for night in range(nights):
         for number in range(chance.choice((0, 1, 2, 3)) if night else 2):
             texts = [f"night {night} file {number} document {document} é 语" * 3 for document in range(chance.randint(1, 60))]
             lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
@@ -107,16 +110,16 @@ def test_twelve_nights(
                 cluster.client.flushall()
             assert [carrier.wait(120) for carrier in carriers] == [0] * len(carriers)
 
-    nights = [(FIRST.date() + timedelta(days=night)).isoformat() for night in range(NIGHTS)]
+    names = [(FIRST.date() + timedelta(days=night)).isoformat() for night in range(nights)]
     history = json.loads(tokenmill("schedule", "history", "--json").stdout)
-    assert [(one["period"], one["outcome"]) for one in reversed(history)] == [(night, "sealed") for night in nights]
+    assert [(one["period"], one["outcome"]) for one in reversed(history)] == [(name, "sealed") for name in names]
     chain = Chain(str(output))
-    assert [sealed.name for sealed in chain.sealed(chain.last())] == nights
+    assert [sealed.name for sealed in chain.sealed(chain.last())] == names
 
     ends = ("--no-eos-token", "--no-bos-token", "--batch-bytes", 2000)
     one = tokenmill("run", corpus, "--tokenizer", byte_tokenizer(folder), *ends, "--workers", 1, "--output", "one")
     assert one.returncode == 0, one.stderr
-    assert b"".join(stored(output / night) for night in nights) == stored(folder / "one")
+    assert b"".join(stored(output / name) for name in names) == stored(folder / "one")
     union, whole = TokenDataset(str(output), hashes=True).manifest, TokenDataset(str(folder / "one")).manifest
     assert (union.documents, union.tokens) == (whole.documents, whole.tokens)
     verified = tokenmill("verify", "tokens", "--full")
