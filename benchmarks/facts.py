@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer.json, or its folder")
     parser.add_argument("--repeat", type=int, default=6, help="copies of the corpus")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--load", default="nothing else ran", help="what else the machine did meanwhile")
     parser.add_argument("--scratch", type=Path, help="folder for copies and outputs")
     parser.add_argument("--results", type=Path, default=FOLDER / "facts.json")
     arguments = parser.parse_args()
@@ -85,6 +86,7 @@ def main() -> None:
                 if number:
                     rounds[way].append(measured)
         kept = {key: totals[key] for key in ("documents", "tokens", "text_bytes")}
+        kept["load"] = arguments.load
         keep(arguments.results, name, {**setting(), **kept, "rounds": rounds})
 
 

@@ -21,7 +21,7 @@ def facts(results: dict[str, dict[str, Any]]) -> list[str]:
         lines += [
             f"**Facts about the ids**, {run['text_bytes'] / 1e6:,.0f} MB of text, {run['documents']:,} documents, {name}, "
             f"2 workers, medians of {len(run['rounds'][NONE])} interleaved rounds of whole jobs, with their start and the "
-            f"reading of the test set, while other work kept the machine busy. {where(run)}",
+            f"reading of the test set; meanwhile: {run['load']}. {where(run)}",
             "",
             *table(["", "CPU s", "÷ no facts", "bytes in facts/ per byte of text"], rows),
             "",
@@ -44,7 +44,7 @@ def facts_alone(results: dict[str, dict[str, Any]]) -> list[str]:
         lines += [
             f"**Each fact by itself**, thread CPU seconds per GB of text, {run['text_bytes'] / 1e6:,.0f} MB, {name}, medians "
             f"of {len(next(iter(next(iter(kinds.values())).values())))}; {run['runs']:,} runs in the test set. "
-            f"128 permutations is the usual MinHash, over the same shingles. {where(run)}",
+            f"128 permutations is the usual MinHash, over the same shingles, whose signatures are not written. {where(run)}",
             "",
             *table(["", f"documents of {mean:,.0f} ids on average", *(kind for kind in list(kinds)[1:])], rows),
             "",
