@@ -6,11 +6,11 @@ from typing import Any
 from facts import NONE
 from results import median
 
+from tables.markdown import table, where
+
 
 def facts(results: dict[str, dict[str, Any]]) -> list[str]:
     """What each fact about the ids costs, against the same job without facts."""
-    from render import table, where  # it imports this file
-
     lines: list[str] = []
     for name, run in results.items():
         plain = median(run["rounds"][NONE], "cpu")
@@ -31,8 +31,6 @@ def facts(results: dict[str, dict[str, Any]]) -> list[str]:
 
 def facts_alone(results: dict[str, dict[str, Any]]) -> list[str]:
     """What their own code costs, on documents as they are and on very short ones."""
-    from render import table, where  # it imports this file
-
     lines: list[str] = []
     for name, run in results.items():
         kinds = run["rounds"]
