@@ -6,10 +6,14 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer.main
 
+from producer.cli import app
 from tests.documented import Page
+from workers import launch
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -80,3 +84,23 @@ def test_a_test_that_a_page_names_is_there() -> None:
     }
     assert len(named) > 20
     assert not [f"{path}::{test}" for path, test in named if f"def {test}" not in (ROOT / path).read_text()]
+
+
+def test_every_command_of_the_readme_is_there() -> None:
+    """In its blocks and its sentences: a command or an option that is no more would be shown for ever."""
+    worker = typer.Typer()
+    worker.command()(launch.main)
+    text = (ROOT / "README.md").read_text().replace("\\\n", " ")
+    blocks = re.findall(r"^```[a-z]*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    lines = [line.strip() for block in blocks for line in block.splitlines()]
+    said = [re.split(r"\s(?:#|\||&&|>|;)\s?", line)[0] for line in lines if re.match(r"tokenmill(-worker)? ", line)]
+    said += re.findall(r"(?<!`)`(tokenmill(?:-worker)? [^`\n]+)`", text)
+    assert len(said) > 40
+    for line in said:
+        program, *words = re.split(r"[\s=|\[\]\\]+", line)
+        command: Any = typer.main.get_command(worker if program.endswith("worker") else app)
+        while hasattr(command, "commands") and words and words[0].isalpha() and words[0].islower():
+            assert words[0] in command.commands, line
+            command = command.commands[words.pop(0)]
+        known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        assert {word for word in words if word.startswith("--")} <= known | {"--help"}, line
