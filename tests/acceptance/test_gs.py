@@ -60,7 +60,10 @@ def test_from_google_to_google_with_a_worker_and_then_all_of_it_killed(
     kept = {url: found.mark for url, found in storage.walk(entries)}
     again = tokenmill("run", f"{corpus_url}/", *OPTIONS, "--output", output)
     assert again.returncode == 0, again.stderr
-    assert f"resuming   {len(kept)} of " in again.stderr
+    # what was under way to the server when its sender was killed may still arrive
+    resumed = re.search(r"resuming   (\d+) of ", again.stderr)
+    assert resumed is not None, again.stderr
+    assert len(kept) <= int(resumed[1]) <= len(kept) + 1
     assert kept.items() <= {url: found.mark for url, found in storage.walk(entries)}.items()
 
     for url, _ in storage.walk(corpus_url):
