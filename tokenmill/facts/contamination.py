@@ -110,10 +110,9 @@ class Contamination:
             counted: gets the documents added in which a test set was found, by its name.
         """
         self._known, self._counted, self._documents = sets, counted, 0
-        kinds = {"document": pa.int64(), "test_set": pa.string(), "grams": pa.int64(), "covered": pa.int64()}
-        kinds["tokens"] = pa.int64()
-        schema = pa.schema([pa.field(name, kind, nullable=False) for name, kind in kinds.items()])
-        self._file = Sidecar(output, index, "contamination", schema, GROUP)
+        kinds: dict[str, pa.DataType] = {"document": pa.int64(), "test_set": pa.string()}
+        kinds |= dict.fromkeys(("grams", "covered", "tokens"), pa.int64())
+        self._file = Sidecar(output, index, "contamination", kinds, GROUP)
 
     def __enter__(self) -> Self:
         self._file.__enter__()

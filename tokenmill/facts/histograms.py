@@ -53,7 +53,6 @@ class Histograms:
         return tokens, self._write("lengths", "length", pa.array(self._lengths), self._counts)
 
     def _write(self, name: str, column: str, values: "pa.Array[Any]", counts: NDArray[np.int64]) -> FileDigest:
-        fields = [pa.field(column, values.type, nullable=False), pa.field("count", pa.int64(), nullable=False)]
-        with Sidecar(*self._place, name, pa.schema(fields), GROUP) as file:
+        with Sidecar(*self._place, name, {column: values.type, "count": pa.int64()}, GROUP) as file:
             file.add(values, pa.array(counts))
             return file.publish()

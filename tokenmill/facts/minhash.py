@@ -58,8 +58,7 @@ class Minhash:
         """
         self._size, self._documents = size, 0
         kinds = {"document": pa.int64(), "signature": pa.list_(pa.uint32(), size)}
-        schema = pa.schema([pa.field(name, kind, nullable=False) for name, kind in kinds.items()])
-        self._file = Sidecar(output, index, "minhash", schema, GROUP)
+        self._file = Sidecar(output, index, "minhash", kinds, GROUP)
 
     def __enter__(self) -> Self:
         self._file.__enter__()

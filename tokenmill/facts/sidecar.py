@@ -22,16 +22,18 @@ def path_of(index: int, name: str) -> str:
 class Sidecar:
     """Writes the rows of one fact about one shard."""
 
-    def __init__(self, output: str, index: int, name: str, schema: pa.Schema, group: int) -> None:
+    def __init__(self, output: str, index: int, name: str, kinds: dict[str, "pa.DataType"], group: int) -> None:
         """
         Args:
+            kinds: name -> type of each column; none holds nulls.
             group: rows that are written together.
         """
-        self._path, self._schema, self._group = path_of(index, name), schema, group
+        self._path, self._group = path_of(index, name), group
+        self._schema = pa.schema([pa.field(column, kind, nullable=False) for column, kind in kinds.items()])
         self._waiting: list[pa.Table] = []
         self._held = 0
         self._file = storage.writer(storage.join(output, self._path))
-        self._table = pq.ParquetWriter(cast("IO[bytes]", self._file), schema, compression="zstd", use_dictionary=False)
+        self._table = pq.ParquetWriter(cast("IO[bytes]", self._file), self._schema, compression="zstd", use_dictionary=False)
 
     def __enter__(self) -> Self:
         return self
@@ -41,7 +43,7 @@ class Sidecar:
         self._file.discard()
 
     def add(self, *columns: "pa.Array[Any]") -> None:
-        """Add rows, as the schema has them."""
+        """Add rows, a column for each kind."""
         self._waiting.append(pa.Table.from_arrays(list(columns), schema=self._schema))
         self._held += len(columns[0])
         if self._held >= self._group:
