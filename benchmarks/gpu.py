@@ -37,6 +37,13 @@ TOKENMILL = str(Path(sys.executable).with_name("tokenmill"))
 #: Sizes of batches, in bytes of text: small ones are where the CPU wins.
 SIZES = (1 << 20, 4 << 20, 32 << 20, 128 << 20)
 
+#: Whole jobs: by every core alone, by one process with the GPU, and by a process for each core, which all share the GPU.
+WAYS: dict[str, tuple[list[str], dict[str, str]]] = {
+    "cpu": (["--device", "cpu"], {}),
+    "gpu_alone": (["--engine", "cuda", "--device", "cuda"], {}),
+    "gpu_shared": (["--engine", "cuda", "--device", "cuda"], {"TOKENMILL_GPU_PROCESSES": str(len(os.sched_getaffinity(0)))}),
+}
+
 
 def rate(size: int, seconds: float) -> float:
     """Bytes per second."""
@@ -124,12 +131,12 @@ def all_cores(name: str, tokenizer: Path, source: Path, megabytes: int, size: in
     return rate(size * cores, max(end for _, end in times) - min(begin for begin, _ in times))
 
 
-def whole_job(source: Path, tokenizer: Path, scratch: Path, *options: str) -> float:
+def whole_job(source: Path, tokenizer: Path, scratch: Path, options: list[str], environment: dict[str, str]) -> float:
     """Seconds of a job from the page cache to sealed shards."""
     output = scratch / "tokens"
     command = [TOKENMILL, "run", str(source), "--tokenizer", str(tokenizer), "--no-bos-token", "--no-eos-token"]
     with tempfile.TemporaryDirectory(dir=scratch) as home:
-        found = measure([*command, "--output", str(output), *options], output, {"TOKENMILL_HOME": home})
+        found = measure([*command, "--output", str(output), *options], output, {"TOKENMILL_HOME": home, **environment})
     shutil.rmtree(output)
     return found.wall
 
@@ -172,9 +179,8 @@ def run(arguments: argparse.Namespace, scratch: Path, device: Any) -> None:
                 rounds.append(found)
                 print(f"{name} {kind} {found}", file=sys.stderr)
         if not arguments.dry_run:
-            ways = {"gpu": ["--engine", "cuda", "--device", "cuda"], "cpu": ["--device", "cpu"]}
             jobs = [
-                {way: whole_job(arguments.source, file, scratch, *options) for way, options in ways.items()}
+                {way: whole_job(arguments.source, file, scratch, *how) for way, how in WAYS.items()}
                 for _ in range(arguments.rounds)
             ]
             keep(arguments.results, name, {**setting(), "gpu": describe(), "rounds": rounds, "jobs": jobs})

@@ -1,8 +1,8 @@
 """`tokenmill-worker`: every worker this host should run, as one process group: one per GPU, and one pool for the CPUs.
 
-Comes in: options, the GPUs that this process may use. Goes out: the pools for the supervisor. Always holds: a GPU's worker is a
-process of its own that sees this GPU and no other, and the CPU pool sees none, by CUDA_VISIBLE_DEVICES from its very start;
-GPU workers take what is meant for GPUs first, and then what is for everybody.
+Comes in: options, the GPUs that this process may use. Goes out: the pools for the supervisor. Always holds: a GPU's worker sees
+this GPU and no other, and the CPU pool sees none, by CUDA_VISIBLE_DEVICES from its very start; GPU workers take what is meant
+for GPUs first, and then what is for everybody.
 """
 
 import logging
@@ -36,6 +36,14 @@ def main(
             envvar="TOKENMILL_CPUS",
         ),
     ] = "0",
+    gpu_processes: Annotated[
+        int,
+        typer.Option(
+            help="Processes that share each GPU, a core to each: one core reads and writes less text than a GPU encodes.",
+            envvar="TOKENMILL_GPU_PROCESSES",
+            min=1,
+        ),
+    ] = 1,
     name: Annotated[
         str | None,
         typer.Option(help="What Flower and status call them, in place of cpu and gpu0.", envvar="TOKENMILL_WORKER_NAME"),
@@ -60,7 +68,8 @@ def main(
             raise UsageError("TOKENMILL_BROKER is not set. Give the URL of your Redis or Valkey.")
         found = Found() if gpus == "none" else find(settings.visible_gpus)
         chosen = choose(found, gpus)
-        processes = cpu_processes(cpus, len(chosen))
+        for_gpus = gpu_processes * len(chosen)
+        processes = cpu_processes(cpus, for_gpus)
         if not chosen and not processes:
             raise UsageError(f"--gpus {gpus} with --cpus none leaves nothing to run: {found.why_none}. Give --cpus 0.")
         logs.configure(as_json=settings.json_log, level=log_level)
@@ -69,13 +78,12 @@ def main(
         with exposition.served(metrics_port, settings, chosen) as metrics:
             more = ("--log-level", log_level, *(("--warm", warm) if warm else ()))
             prefix = f"{name}-" if name else ""
-            gpu_pools = [pool(f"{prefix}gpu{gpu.index}", 1, (GPU_QUEUE, QUEUE), more, broker, metrics, gpu) for gpu in chosen]
+            gpu_pools = [
+                pool(f"{prefix}gpu{gpu.index}", gpu_processes, (GPU_QUEUE, QUEUE), more, broker, metrics, gpu) for gpu in chosen
+            ]
             cpu_pools = [pool(name or "cpu", processes, (QUEUE,), more, broker, metrics)] if processes else []
-            for one in (*gpu_pools, *cpu_pools):
-                what = f"for GPU {one.gpu}" if one.gpu else f"with {processes} processes"
-                log.info("%s %s on %s", one.name, what, without_password(broker))
             names = [one.name for one in (*gpu_pools, *cpu_pools)]
-            with vitals.told(broker, names, len(gpu_pools) + processes, chosen):
+            with vitals.told(broker, names, for_gpus + processes, chosen):
                 status = Supervisor((*gpu_pools, *cpu_pools), settings.grace_seconds).run()
             raise typer.Exit(status)
     except UsageError as error:
@@ -83,13 +91,13 @@ def main(
         raise typer.Exit(2) from None
 
 
-def cpu_processes(cpus: str, gpu_workers: int) -> int:
-    """How many processes the CPU pool gets. Raises UsageError."""
+def cpu_processes(cpus: str, for_gpus: int) -> int:
+    """How many processes the CPU pool gets beside so many for GPUs. Raises UsageError."""
     if cpus == "none":
         return 0
     if not cpus.isdecimal():
         raise UsageError(f"--cpus {cpus}: give a number of processes, 0 for one per core, or none.")
-    return int(cpus) or max(1, len(os.sched_getaffinity(0)) - gpu_workers)
+    return int(cpus) or max(0, len(os.sched_getaffinity(0)) - for_gpus)
 
 
 def pool(
@@ -105,6 +113,7 @@ def pool(
     arguments = ["--name", name, "--processes", str(processes), "--queues", ",".join(queues), *more]
     if gpu is not None:
         arguments += ["--gpu", str(gpu)]
+    log.info("%s: processes %d%s, on %s", name, processes, f", GPU {gpu}" if gpu else "", without_password(broker))
     return Pool(
         name=name,
         command=(sys.executable, "-P", "-m", "workers.pool", *arguments),

@@ -1,6 +1,7 @@
 """One worker per GPU, each seeing its own; real workers, and NVML stood in for."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from tests.acceptance.flower import Flower
 from tests.acceptance.trial import CUT, WORKER, Trial
 from tests.gpus import STAND_IN, Host, gpu, instance
 from tokenmill.devices import find
+from workers.launch import cpu_processes
 
 A, B = gpu("a"), gpu("b")
 #: Writes down, for each column, which worker encodes it and what CUDA would let it see.
@@ -121,6 +123,20 @@ def test_each_mig_instance_has_a_worker(
     page = flower.page(f"/worker/{name}")
     assert parts[1]["uuid"] in page
     assert "encode.gpu" in page
+
+
+def test_processes_that_share_a_gpu(host: Host, start: Callable[..., "subprocess.Popen[bytes]"], wait_until: WaitUntil) -> None:
+    """All of them see the same one, and the pool for the CPUs none."""
+    process = start("--cpus", 1, "--gpu-processes", 3, expect={"gpu0", "gpu1", "cpu"})
+    forked = {"gpu0": 3, "gpu1": 3, "cpu": 1}
+    wait_until(lambda: {name: len(pids) - 1 for name, pids in pools(process).items()} == forked, f"{forked}")
+    assert visible(process) == {"gpu0": {A["uuid"]}, "gpu1": {B["uuid"]}, "cpu": {""}}
+
+
+def test_each_core_has_one_process() -> None:
+    cores = len(os.sched_getaffinity(0))
+    assert [cpu_processes("0", for_gpus) for for_gpus in (0, 1, cores, cores + 1)] == [cores, cores - 1, 0, 0]
+    assert [cpu_processes(asked, cores) for asked in ("7", "none")] == [7, 0]
 
 
 @pytest.mark.parametrize(
