@@ -23,6 +23,7 @@ from typing import Any
 
 import pyarrow as pa
 from corpus import columns, text_size
+from device import on_processor
 from measure import measure
 from results import FOLDER, keep, setting
 from tokenizer import as_file
@@ -201,14 +202,8 @@ def main() -> None:
     arguments = parser.parse_args()
     device: Any = None
     if arguments.dry_run:
-        sys.path.insert(0, str(Path(__file__).parents[1]))
-        from tests.cuda.host import HostDevice
-
         arguments.megabytes, arguments.batch_bytes, arguments.times, arguments.rounds = 1, 1 << 18, 4, 2
-
-        def device() -> HostDevice:
-            return HostDevice(lazy=False)
-
+        device = on_processor
     elif (reason := why_not_here()) is not None:
         raise SystemExit(f"{reason}; --dry-run shows that the benchmark works")
     with tempfile.TemporaryDirectory(prefix="tokenmill-benchmark-") as scratch:
