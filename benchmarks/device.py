@@ -1,7 +1,7 @@
 """The processor in a GPU's place: the kernels as they stand, where there is no GPU.
 
-Comes in: nothing. Goes out: a `Device` for the engine `cuda`, the one of the tests. Always holds: its ids are what a GPU's would
-be but for races; its speed says nothing.
+Comes in: nothing. Goes out: a `Device` for the engine `cuda`, the one of the tests. Always holds: its ids are what a GPU's
+would be but for races; its speed says nothing.
 """
 
 import sys
