@@ -86,21 +86,29 @@ def test_a_test_that_a_page_names_is_there() -> None:
     assert not [f"{path}::{test}" for path, test in named if f"def {test}" not in (ROOT / path).read_text()]
 
 
-def test_every_command_of_the_readme_is_there() -> None:
+def options(command: Any) -> set[str]:
+    """What a command and those below it take."""
+    mine = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    return mine.union(*map(options, getattr(command, "commands", {}).values()))
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted(DOCS.glob("howto/*.md"))], ids=lambda path: path.stem)
+def test_every_command_that_a_page_shows_is_there(page: Path) -> None:
     """In its blocks and its sentences: a command or an option that is no more would be shown for ever."""
     worker = typer.Typer()
     worker.command()(launch.main)
-    text = (ROOT / "README.md").read_text().replace("\\\n", " ")
+    text = page.read_text().replace("\\\n", " ")
     blocks = re.findall(r"^```[a-z]*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     lines = [line.strip() for block in blocks for line in block.splitlines()]
     said = [re.split(r"\s(?:#|\||&&|>|;)\s?", line)[0] for line in lines if re.match(r"tokenmill(-worker)? ", line)]
     said += re.findall(r"(?<!`)`(tokenmill(?:-worker)? [^`\n]+)`", text)
-    assert len(said) > 40
+    alone = {option for said in re.findall(r"`(--[^`\n]+)`", text) for option in re.findall(r"(?:^|\s)(--[a-z-]+)", said)}
+    assert page.stem != "README" or len(said) > 30
+    assert alone <= options(typer.main.get_command(app)) | options(typer.main.get_command(worker))
     for line in said:
         program, *words = re.split(r"[\s=|\[\]\\]+", line)
         command: Any = typer.main.get_command(worker if program.endswith("worker") else app)
         while hasattr(command, "commands") and words and words[0].isalpha() and words[0].islower():
             assert words[0] in command.commands, line
             command = command.commands[words.pop(0)]
-        known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
-        assert {word for word in words if word.startswith("--")} <= known | {"--help"}, line
+        assert {word for word in words if word.startswith("--")} <= options(command) | {"--help"}, line

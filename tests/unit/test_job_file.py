@@ -12,6 +12,7 @@ from producer import jobfile
 from producer.jobschema import schema
 from producer.options import request
 from producer.period import Period
+from tests.documented import Page
 from tokenmill.errors import UsageError
 
 WHOLE = {"sources": ["a.jsonl"], "tokenizer": "gpt2", "output": "out"}
@@ -103,8 +104,8 @@ def test_editors_are_told_what_is_allowed() -> None:
 
 
 def test_a_file_that_the_schema_takes_is_read(file: Path) -> None:
-    """What stands in the README is a job file."""
-    text = next(block for block in Path("README.md").read_text().split("```") if block.startswith("toml\n"))
-    jsonschema.Draft202012Validator(schema()).validate(tomllib.loads(text.removeprefix("toml\n")))
-    file.write_text(text.removeprefix("toml\n"))
+    """What stands on its page is a job file."""
+    text = next(block.text for block in Page(Path("docs/howto/jobfiles.md")).blocks if block.language == "toml")
+    jsonschema.Draft202012Validator(schema()).validate(tomllib.loads(text))
+    file.write_text(text)
     assert len(jobfile.read(str(file)).request(Period(datetime(2026, 1, 1))).beside) == 1
