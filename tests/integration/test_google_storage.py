@@ -1,7 +1,6 @@
 """An emulator of Google Cloud Storage behind a network that fails, and credentials that are no good."""
 
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -15,11 +14,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from producer.doctor import _storage
 from tests.googleserver import GoogleServer
 from tests.proxy import Proxy
 from tokenmill import storage
-from tokenmill.errors import BatchError, TransientError, UsageError
+from tokenmill.errors import TransientError, UsageError
 from tokenmill.storage import ranged
 from tokenmill.storage.gs import connection
 from tokenmill.storage.parts import PART
@@ -70,64 +68,6 @@ def test_one_that_never_brings_anything_is_worth_waiting_for_and_no_damage(
         assert "upload_id" not in str(raised.value)
 
 
-def test_a_service_that_asks_for_a_pause_gets_one(proxy: Proxy, google_prefix: str) -> None:
-    storage.put(f"{google_prefix}/a", b"x" * 1000)
-    for ask in (
-        lambda: storage.read(f"{google_prefix}/a"),
-        lambda: storage.status(f"{google_prefix}/a"),
-        lambda: storage.names(google_prefix),
-        lambda: storage.put(f"{google_prefix}/b", b"y"),
-        lambda: storage.delete(f"{google_prefix}/b"),
-    ):
-        connection._client_of.cache_clear()  # a new connection for each, since one that stands is past the proxy's door
-        proxy.unavailable = 1
-        ask()
-        assert proxy.unavailable == 0
-    connection._client_of.cache_clear()
-    proxy.unavailable = 10**6
-    with pytest.raises(TransientError, match="503"):
-        storage.read(f"{google_prefix}/a")
-
-
-def test_a_listing_cut_off_is_never_a_short_one(proxy: Proxy, google_prefix: str) -> None:
-    for number in range(3):
-        storage.put(f"{google_prefix}/{number}", b"x")
-    listed, cut = [], 0
-    for after in range(0, 1600, 80):
-        connection._client_of.cache_clear()
-        proxy.after, proxy.faults = after, 2
-        try:
-            listed.append(storage.names(google_prefix))
-        except TransientError:
-            cut += 1
-        proxy.faults = 0
-    assert len(listed) + cut == 20
-    assert all(names == ["0", "1", "2"] for names in listed)
-
-
-@pytest.mark.parametrize("replacement", [b"another" * 800_000, b"short", None])
-def test_an_object_replaced_in_mid_read_is_an_error_and_never_a_mix(google_prefix: str, replacement: bytes | None) -> None:
-    url = f"{google_prefix}/a.jsonl"
-    storage.put(url, b"first version " * 400_000)
-    with storage.open_input(url) as file:
-        assert file.read(100_000) == (b"first version " * 8000)[:100_000]
-        if replacement is None:
-            storage.delete(url)
-        else:
-            storage.put(url, replacement)
-        with pytest.raises(BatchError, match=r"a\.jsonl has changed while it was read, or is gone"):
-            file.read()
-
-
-def test_whoever_claimed_a_name_knows_it_though_the_answer_was_lost(proxy: Proxy, google_prefix: str) -> None:
-    """The library asks again, and is told that the name is taken: by its own first request."""
-    proxy.after, proxy.faults = 0, 1
-    assert storage.claim(f"{google_prefix}/entry", b"mine")
-    assert proxy.faults == 0
-    assert not storage.claim(f"{google_prefix}/entry", b"mine")
-    assert storage.read(f"{google_prefix}/entry") == b"mine"
-
-
 def test_an_upload_survives_lost_answers_and_a_dead_one_says_so(proxy: Proxy, google_prefix: str) -> None:
     data = os.urandom(2 * PART + 5)
     came = 0
@@ -153,28 +93,6 @@ def test_an_upload_survives_lost_answers_and_a_dead_one_says_so(proxy: Proxy, go
     proxy.faults = 0
     connection._client_of.cache_clear()
     assert not storage.exists(f"{google_prefix}/b")
-
-
-def test_a_bucket_that_is_not_there_is_a_usage_error_wherever_it_is_named(google_prefix: str) -> None:
-    for ask in (
-        lambda: storage.names("gs://no-such-bucket/a"),
-        lambda: storage.is_folder("gs://no-such-bucket/a"),
-        lambda: storage.read("gs://no-such-bucket/a"),
-        lambda: storage.put("gs://no-such-bucket/a", b"x"),
-        lambda: storage.put("gs://no-such-bucket/a", bytes(PART + 1)),
-        lambda: storage.claim("gs://no-such-bucket/a", b"x"),
-    ):
-        with pytest.raises(UsageError, match="Create the bucket, or name another"):
-            ask()
-
-
-def test_a_forked_process_uses_connections_of_its_own(google_prefix: str) -> None:
-    """Workers are forked from a process that has read the job; two at one connection would read each other's answers."""
-    for number in range(4):
-        storage.put(f"{google_prefix}/{number}", b"%d" % number * 100_000)
-    with multiprocessing.get_context("fork").Pool(4) as pool:
-        found = pool.map(storage.read, [f"{google_prefix}/{number % 4}" for number in range(40)])
-    assert found == [b"%d" % (number % 4) * 100_000 for number in range(40)]
 
 
 @pytest.fixture
@@ -272,8 +190,3 @@ def test_without_the_client_the_way_to_it_is_said() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout == "gs://bucket/key: gs:// needs Google's client. Run: pip install 'tokenmill[gs]', on every host.\n"
-
-
-def test_the_doctor_tries_to_write_and_leaves_nothing(google_prefix: str) -> None:
-    assert _storage(google_prefix) == f"{google_prefix} can be written"
-    assert storage.names(google_prefix) == []

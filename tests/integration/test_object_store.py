@@ -1,7 +1,6 @@
 """A real S3 server behind a network that fails: connections cut, silent or refused, objects replaced, answers lost."""
 
 import json
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -11,12 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from producer.doctor import _storage
 from tests.corpora import spec
 from tests.objectserver import ObjectServer
 from tests.proxy import Proxy
 from tokenmill import documents, storage
-from tokenmill.errors import BatchError, TransientError, UsageError
+from tokenmill.errors import TransientError, UsageError
 from tokenmill.job import Cut, Span
 from tokenmill.storage import ranged
 from tokenmill.storage.parts import PART
@@ -91,65 +89,6 @@ def test_a_connection_that_falls_silent_is_opened_again(proxy: Proxy, prefix: st
         assert file.read() == data
 
 
-def test_a_service_that_asks_for_a_pause_gets_one(proxy: Proxy, prefix: str) -> None:
-    storage.put(f"{prefix}/a", b"x" * 1000)
-    for ask in (
-        lambda: storage.read(f"{prefix}/a"),
-        lambda: storage.status(f"{prefix}/a"),
-        lambda: storage.names(prefix),
-        lambda: storage.put(f"{prefix}/b", b"y"),
-    ):
-        connection._client_of.cache_clear()  # a new connection for each, since one that stands is past the proxy's door
-        proxy.unavailable = 1
-        ask()
-        assert proxy.unavailable == 0
-    connection._client_of.cache_clear()
-    proxy.unavailable = 10
-    with pytest.raises(TransientError, match="503"):
-        storage.read(f"{prefix}/a")
-
-
-def test_a_listing_cut_off_is_never_a_short_one(proxy: Proxy, prefix: str) -> None:
-    """Wherever the answer ends, after its head too; botocore itself takes that for an empty folder."""
-    for number in range(3):
-        storage.put(f"{prefix}/{number}", b"x")
-    listed, cut = [], 0
-    for after in range(0, 1600, 80):
-        connection._client_of.cache_clear()
-        proxy.after, proxy.faults = after, 2
-        try:
-            listed.append(storage.names(prefix))
-        except TransientError:
-            cut += 1
-        proxy.faults = 0
-    assert cut > 5
-    assert all(names == ["0", "1", "2"] for names in listed)
-
-
-@pytest.mark.parametrize("replacement", [b"another" * 500_000, b"short", None])
-def test_an_object_replaced_in_mid_read_is_an_error_and_never_a_mix(prefix: str, replacement: bytes | None) -> None:
-    url = f"{prefix}/a.jsonl"
-    storage.put(url, b"first version " * 400_000)
-    with storage.open_input(url) as file:
-        assert file.read(100_000) == (b"first version " * 8000)[:100_000]
-        if replacement is None:
-            storage.delete(url)
-        else:
-            storage.put(url, replacement)
-        with pytest.raises(BatchError, match=r"a\.jsonl has changed while it was read, or is gone"):
-            file.read()
-
-
-def test_whoever_claimed_a_name_knows_it_though_the_answer_was_lost(proxy: Proxy, prefix: str) -> None:
-    """botocore asks again, and is told that the name is taken: by its own first request."""
-    storage.exists(f"{prefix}/entry")
-    connection._client_of.cache_clear()
-    proxy.after, proxy.faults = 0, 1
-    assert storage.claim(f"{prefix}/entry", b"mine")
-    assert proxy.faults == 0
-    assert not storage.claim(f"{prefix}/entry", b"mine")
-
-
 def test_an_upload_survives_lost_answers_and_a_dead_one_says_so(proxy: Proxy, prefix: str) -> None:
     data = os.urandom(2 * PART + 5)
     came = 0
@@ -197,29 +136,3 @@ def test_a_wrong_environment_is_a_usage_error_without_its_secrets(
         storage.names(prefix)
     for name in ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"):
         assert not os.environ[name] or os.environ[name] not in str(raised.value)
-
-
-def test_a_bucket_that_is_not_there_is_a_usage_error_wherever_it_is_named(prefix: str) -> None:
-    for ask in (
-        lambda: storage.names("s3://no-such-bucket/a"),
-        lambda: storage.is_folder("s3://no-such-bucket/a"),
-        lambda: storage.read("s3://no-such-bucket/a"),
-        lambda: storage.put("s3://no-such-bucket/a", b"x"),
-        lambda: storage.claim("s3://no-such-bucket/a", b"x"),
-    ):
-        with pytest.raises(UsageError, match="Create the bucket, name another"):
-            ask()
-
-
-def test_a_forked_process_uses_connections_of_its_own(prefix: str) -> None:
-    """Workers are forked from a process that has read the job; two at one connection would read each other's answers."""
-    for number in range(4):
-        storage.put(f"{prefix}/{number}", b"%d" % number * 100_000)
-    with multiprocessing.get_context("fork").Pool(4) as pool:
-        found = pool.map(storage.read, [f"{prefix}/{number % 4}" for number in range(40)])
-    assert found == [b"%d" % (number % 4) * 100_000 for number in range(40)]
-
-
-def test_the_doctor_tries_to_write_and_leaves_nothing(prefix: str) -> None:
-    assert _storage(prefix) == f"{prefix} can be written"
-    assert storage.names(prefix) == []

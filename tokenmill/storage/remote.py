@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenmill.errors import from_os_error
+from tokenmill.storage.contract import FileStatus
 from tokenmill.storage.ranged import PIECE
 
 #: Small files fetched at the same time: one request after the other would spend nearly all its time waiting.
@@ -57,6 +58,22 @@ def fixed_part(pattern: str) -> str:
     """What every path that a glob matches begins with."""
     magic = re.search(r"[*?[]", pattern)
     return pattern[: magic.start()] if magic else pattern
+
+
+def visible(objects: Iterable[tuple[str, FileStatus]], bucket: str, folder: str) -> Iterator[tuple[str, FileStatus]]:
+    """URL and status of those objects of a folder that no dot hides.
+
+    Args:
+        objects: key and status.
+        bucket: its URL.
+        folder: what all keys begin with.
+    """
+    return ((f"{bucket}/{key}", found) for key, found in objects if not hidden(key[len(folder) :]))
+
+
+def matching(objects: Iterable[tuple[str, FileStatus]], bucket: str, pattern: str) -> Iterator[tuple[str, FileStatus]]:
+    """URL and status of those objects whose keys fit a glob; arguments as those of `visible`."""
+    return ((f"{bucket}/{key}", found) for key, found in objects if matches(key, pattern))
 
 
 def hidden(path: str) -> bool:

@@ -73,16 +73,12 @@ def each_name(url: str) -> Iterator[str]:
 
 def walk(url: str) -> Iterator[tuple[str, FileStatus]]:
     name, prefix = _folder(url)
-    for key, found in _below(name, prefix):
-        if not remote.hidden(key[len(prefix) :]):
-            yield f"gs://{name}/{key}", found
+    return remote.visible(_below(name, prefix), f"gs://{name}", prefix)
 
 
 def matching(pattern: str) -> Iterator[tuple[str, FileStatus]]:
     name, wanted = place(pattern)
-    for key, found in _below(name, remote.fixed_part(wanted)):
-        if remote.matches(key, wanted):
-            yield f"gs://{name}/{key}", found
+    return remote.matching(_below(name, remote.fixed_part(wanted)), f"gs://{name}", wanted)
 
 
 def _below(name: str, prefix: str) -> Iterator[tuple[str, FileStatus]]:

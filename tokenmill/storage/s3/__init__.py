@@ -69,16 +69,12 @@ def each_name(url: str) -> Iterator[str]:
 
 def walk(url: str) -> Iterator[tuple[str, FileStatus]]:
     bucket, prefix = _folder(url)
-    for key, found in _below(bucket, prefix):
-        if not remote.hidden(key[len(prefix) :]):
-            yield f"s3://{bucket}/{key}", found
+    return remote.visible(_below(bucket, prefix), f"s3://{bucket}", prefix)
 
 
 def matching(pattern: str) -> Iterator[tuple[str, FileStatus]]:
     bucket, wanted = place(pattern)
-    for key, found in _below(bucket, remote.fixed_part(wanted)):
-        if remote.matches(key, wanted):
-            yield f"s3://{bucket}/{key}", found
+    return remote.matching(_below(bucket, remote.fixed_part(wanted)), f"s3://{bucket}", wanted)
 
 
 def _below(bucket: str, prefix: str) -> Iterator[tuple[str, FileStatus]]:
