@@ -112,7 +112,8 @@ def _table(*columns: str, right: tuple[str, ...] = ()) -> Table:
 
 def _outcome(account: Account) -> Text:
     outcome = "runs" if account.end is None else account.end.outcome
-    return Text(outcome, style=STYLES.get(outcome, ""))
+    said = Text(outcome, style=STYLES.get(outcome, ""))
+    return said.append(", sealed since", style=STYLES["sealed"]) if account.sealed_since else said
 
 
 def _figures(account: Account) -> tuple[str, str, str]:
@@ -139,6 +140,7 @@ def _account(account: Account) -> dict[str, Any]:
         "host": run.host,
         "outputs": [] if job is None else list(job.outputs),
         "outcome": None if end is None else end.outcome,
+        "sealed_since": account.sealed_since,
         "reason": "" if end is None else end.reason,
         "alarms": [] if end is None else list(end.alarms),
         "documents": 0 if end is None else end.documents,

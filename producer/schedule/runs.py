@@ -13,6 +13,7 @@ from typing import Literal
 from producer.period import Period
 from tokenmill import storage
 from tokenmill.errors import UsageError
+from tokenmill.ledger import Ledger
 from tokenmill.record import VERSION, Record
 
 Verdict = Literal["run", "skipped", "missed"]
@@ -73,6 +74,8 @@ class Account:
     run: Run
     job: RunJob | None
     end: RunEnd | None
+    #: Whether it ended otherwise, and what it was to make is sealed all the same: somebody has mended it since.
+    sealed_since: bool
 
 
 class Runs:
@@ -114,12 +117,12 @@ class Runs:
         """What became of a period; None while nobody has claimed it."""
         if (run := storage.find(self.url(period))) is None:
             return None
-        job, end = storage.find(self.url(period, ".job")), storage.find(self.url(period, ".end"))
-        return Account(
-            Run.from_json(run, self.url(period)),
-            None if job is None else RunJob.from_json(job, self.url(period, ".job")),
-            None if end is None else RunEnd.from_json(end, self.url(period, ".end")),
-        )
+        noted, ended = storage.find(self.url(period, ".job")), storage.find(self.url(period, ".end"))
+        job = None if noted is None else RunJob.from_json(noted, self.url(period, ".job"))
+        end = None if ended is None else RunEnd.from_json(ended, self.url(period, ".end"))
+        otherwise = end is not None and end.outcome in ("failed", "parked", "cancelled")
+        sealed_since = job is not None and otherwise and all(Ledger(output).is_sealed() for output in job.outputs)
+        return Account(Run.from_json(run, self.url(period)), job, end, sealed_since)
 
     def periods(self) -> tuple[set[str], set[str]]:
         """The periods that are claimed, and those that have ended."""

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from producer.schedule.runs import Runs
 from tests.acceptance.cluster import Cluster, WaitUntil, children, committed, kill, living
 from tests.acceptance.conftest import JOB, Run
 from tests.acceptance.trial import SLOW
+from tokenmill import storage
 
 FILE = """
 [[schedule]]
@@ -183,6 +185,23 @@ def test_a_run_by_hand_that_failed_is_run_again(small: Path, write: Write, token
     assert (tmp_path / "tokens" / "2026-03-01" / "manifest.json").exists()
     wrong = tokenmill("schedule", "run", "web", "--period", "2026-03-01T0330")
     assert (wrong.returncode, "is no period of it" in wrong.stderr) == (2, True)
+
+
+def test_a_run_that_was_parked_and_mended(small: Path, write: Write, tokenmill: Run, tmp_path: Path) -> None:
+    """Its record says what it was, and the history that its output is sealed by now."""
+    write(small)
+    assert tokenmill("schedule", "run", "web", "--period", "2026-03-01").returncode == 0
+    runs = Runs(str(tmp_path / "runs"), "web")
+    account = runs.find("2026-03-01")
+    assert account is not None
+    assert account.end is not None
+    assert account.job is not None
+    storage.delete(runs.url("2026-03-01", ".end"))
+    runs.end("2026-03-01", account.end.model_copy(update={"outcome": "parked", "reason": "1 batch"}))
+    assert "parked, sealed since: 1 batch" in tokenmill("schedule", "history").stdout
+    assert history(tokenmill)[0]["sealed_since"]
+    (Path(account.job.output) / "manifest.json").unlink()
+    assert "parked: 1 batch" in tokenmill("schedule", "history").stdout
 
 
 def test_a_run_whose_process_dies_again_and_again(
