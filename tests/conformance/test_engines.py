@@ -17,12 +17,14 @@ from tokenmill.engines import encoder as engine_memory
 from tokenmill.engines.certificates import Certificate, certificate
 from tokenmill.engines.registry import candidates
 from tokenmill.spec import JobSpec, SpecialTokens
-from tokenmill.tokenizers import Model, in_contexts, probes, resolve, token_probes
+from tokenmill.tokenizers import Model, in_contexts, probes, token_probes
 
 #: Tokenizer -> engine -> a code point on which it is known to differ, None for none known. An engine that is not named here
 #: must be refused: a new refusal means that an exact fast engine was lost, a new grant that a lying one came through.
 GRANTED: dict[str, dict[str, str | None]] = {
     "qwen3": {"gigatoken": "\u0eba", "fastokens": None},
+    "cl100k": {"gigatoken": None},
+    "gpt4": {"gigatoken": None},
     "llama3": {"gigatoken": "\U00011de0", "fastokens": None},
     "gptoss": {"gigatoken": None, "fastokens": "\u017f"},
     "deepseek": {"fastokens": None},
@@ -42,21 +44,9 @@ def spec(**changes: Any) -> JobSpec:
 
 
 @pytest.fixture(scope="module")
-def model(tokenizer_path: Callable[[str], Path]) -> Callable[[str], Model]:
-    loaded: dict[str, Model] = {}
-
-    def load(family: str) -> Model:
-        if family not in loaded:
-            loaded[family] = resolve(str(tokenizer_path(family))).model
-        return loaded[family]
-
-    return load
-
-
-@pytest.fixture(scope="module")
-def granted(model: Callable[[str], Model], shared_cache: Path) -> Callable[[str, str], Certificate]:
+def granted(model_of: Callable[[str], Model], shared_cache: Path) -> Callable[[str, str], Certificate]:
     """The proofs of this run of the tests: those of its jobs, or made here."""
-    return lambda family, engine: certificate(model(family), engine, shared_cache)
+    return lambda family, engine: certificate(model_of(family), engine, shared_cache)
 
 
 @lru_cache(2)  # what the engines of one tokenizer are compared with, one after the other
@@ -85,9 +75,9 @@ def encode(encoder: Encoder, texts: list[str]) -> list[list[int]]:
 
 @pytest.mark.parametrize("family", GRANTED)
 def test_each_engine_is_granted_or_refused_as_it_was_measured(
-    family: str, model: Callable[[str], Model], granted: Callable[[str, str], Certificate]
+    family: str, model_of: Callable[[str], Model], granted: Callable[[str, str], Certificate]
 ) -> None:
-    found = {engine: granted(family, engine) for engine in candidates(model(family))}
+    found = {engine: granted(family, engine) for engine in candidates(model_of(family))}
     usable = {engine for engine, proof in found.items() if proof.refusal is None}
     assert usable == set(GRANTED[family]), {engine: proof.says() for engine, proof in found.items()}
     for engine, point in GRANTED[family].items():
@@ -97,10 +87,12 @@ def test_each_engine_is_granted_or_refused_as_it_was_measured(
 
 
 @pytest.fixture(scope="module", params=PAIRS, ids="-".join)
-def pair(request: pytest.FixtureRequest, model: Callable[[str], Model], granted: Callable[[str, str], Certificate]) -> Encoder:
+def pair(
+    request: pytest.FixtureRequest, model_of: Callable[[str], Model], granted: Callable[[str, str], Certificate]
+) -> Encoder:
     """An engine on a tokenizer, with the guard it was granted; loaded once for all tests of the pair."""
     family, engine = request.param
-    return Encoder(model(family), spec(), engine, granted(family, engine).guard)
+    return Encoder(model_of(family), spec(), engine, granted(family, engine).guard)
 
 
 @pytest.fixture(scope="module")
@@ -163,12 +155,12 @@ def test_special_tokens_in_text(pair: Encoder) -> None:
 
 @pytest.mark.parametrize("family", ["mon", "unigram"])
 def test_the_unknown_tokens_own_string_is_one_with_unknown_characters_around_it(
-    family: str, model: Callable[[str], Model]
+    family: str, model_of: Callable[[str], Model]
 ) -> None:
     """splintr counts two unknown tokens where the reference counts one, also where the string comes about by normalization."""
     texts = ["plain", "<unk><unk>", "☃<unk>", "a ☃ b", "<unk>☃ <unk>", "", "＜unk><unk＞", "☃☃"]
-    expected = ids(oracle(model(family)), texts)
-    encoder = Encoder(model(family), spec(), "splintr-rs")
+    expected = ids(oracle(model_of(family)), texts)
+    encoder = Encoder(model_of(family), spec(), "splintr-rs")
     assert encode(encoder, texts) == expected
     bare = encoder._engine.encode(column(texts))
     wrong = [i for i in range(len(texts)) if bare.document(i).tolist() != expected[i]]
@@ -186,30 +178,30 @@ def test_same_ids_on_long_text_without_a_break(pair: Encoder, piece: str) -> Non
     assert encode(pair, texts) == expected
 
 
-def test_bos_and_eos_stand_at_the_ends_of_every_document(model: Callable[[str], Model]) -> None:
+def test_bos_and_eos_stand_at_the_ends_of_every_document(model_of: Callable[[str], Model]) -> None:
     bos, eos = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"
     texts = ["one", "", f"holds {eos} itself", "four"]
-    bare = ids(oracle(model("deepseek")), texts)
+    bare = ids(oracle(model_of("deepseek")), texts)
     for before, after in [(bos, None), (None, eos), (bos, eos)]:
-        encoder = Encoder(model("deepseek"), spec(bos_token=before, eos_token=after), "fastokens")
+        encoder = Encoder(model_of("deepseek"), spec(bos_token=before, eos_token=after), "fastokens")
         expected = [[0] * (before is not None) + body + [1] * (after is not None) for body in bare]
         assert encode(encoder, texts) == expected
 
 
-def test_truncation_and_padding_of_a_tokenizer_file_are_cleared(model: Callable[[str], Model]) -> None:
+def test_truncation_and_padding_of_a_tokenizer_file_are_cleared(model_of: Callable[[str], Model]) -> None:
     """The BERT file of this package truncates to 128 tokens and pads to 128."""
     for engine in (REFERENCE, "nanotoken"):
-        (found,) = encode(Encoder(model("bert"), spec(), engine), ["word " * 1000])
+        (found,) = encode(Encoder(model_of("bert"), spec(), engine), ["word " * 1000])
         assert len(found) == 1000
 
 
 def test_two_tokenizers_in_one_process_do_not_take_each_others_room(
-    model: Callable[[str], Model], monkeypatch: pytest.MonkeyPatch
+    model_of: Callable[[str], Model], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An engine is loaded anew when the process has grown, not because another tokenizer was loaded after it."""
     held = 1 << 30
     monkeypatch.setattr(engine_memory, "resident_bytes", lambda: held)
-    first, second = (Encoder(model(name), spec(), REFERENCE) for name in ("gpt2", "qwen3"))
+    first, second = (Encoder(model_of(name), spec(), REFERENCE) for name in ("gpt2", "qwen3"))
     first.load()
     held += engine_memory.CACHE_BYTES  # the second one's vocabulary and engine
     second.load()

@@ -72,6 +72,22 @@ def test_every_arrow_kind_of_text_is_read(kind: pa.DataType, tmp_path: Path) -> 
     assert read(path, spec())[0] == ["a", "b", "a"]
 
 
+@pytest.mark.parametrize("deltas", [False, True])
+def test_record_batches_of_a_file_find_their_dictionaries(deltas: bool, tmp_path: Path) -> None:
+    """Which lie between the record batches where they grow, and where other columns have some."""
+    path, words = tmp_path / "corpus.arrow", pa.array([f"word {i}" for i in range(9)])
+    schema = pa.schema([("other", pa.dictionary(pa.int8(), pa.int64())), ("text", pa.dictionary(pa.int8(), pa.string()))])
+    options = pa.ipc.IpcWriteOptions(emit_dictionary_deltas=deltas, compression="zstd")
+    with pa.ipc.new_file(str(path), schema, options=options) as writer:
+        for known in (3, 6, 9) if deltas else (9, 9, 9):
+            indices = pa.array(range(known - 1, -1, -1), pa.int8())
+            arrays = [pa.DictionaryArray.from_arrays(indices, values) for values in (pa.array(range(known)), words[:known])]
+            writer.write_batch(pa.record_batch(arrays, schema=schema))
+    last = Span(url=str(path), cut=Cut.RECORD_BATCHES, start=2, stop=3, bytes=1, size=0, mark="")
+    assert [text for found in documents.read(last, spec()) for text in found.text.to_pylist()] == words.to_pylist()[::-1]
+    assert len(read(path, spec())[0]) == (18 if deltas else 27)
+
+
 def test_row_groups_are_read_apart(tmp_path: Path) -> None:
     path = tmp_path / "corpus.parquet"
     write(path, [f"text {i}" for i in range(8)])  # row groups of 3, 3, 2

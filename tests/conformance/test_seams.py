@@ -19,7 +19,7 @@ from tokenmill.engines.reference import CALL_BYTES, ReferenceEngine
 from tokenmill.engines.seams import seam
 from tokenmill.tokenizers import Model, probes, resolve
 
-FAMILIES = ("qwen3", "llama3", "gptoss", "deepseek", "gpt2", "qwen", "bert", "mon", "unigram")
+FAMILIES = ("qwen3", "llama3", "cl100k", "gptoss", "deepseek", "gpt2", "qwen", "bert", "mon", "unigram")
 
 
 @pytest.fixture(scope="module", params=FAMILIES)

@@ -1,5 +1,6 @@
 """Vocabularies of other kinds, turned into a tokenizer.json, give the ids of their own libraries."""
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +40,26 @@ def test_tiktoken(tokenizer_path: Callable[[str], Path], real_texts: list[str]) 
     expected = [own.encode_ordinary(unicodedata.normalize("NFC", text)) for text in texts]
     found = ids(resolve(str(path)).model, texts)
     assert [text[:60] for text, a, b in zip(texts, found, expected, strict=True) if a != b] == []
+
+
+def test_cl100k(tokenizer_path: Callable[[str], Path], real_texts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenAI's file, and the tokenizer.json that was published for it, have the ids of `tiktoken`, which spells the pattern in
+    another way: it cuts blanks at the end of a text into other words, and no token tells them apart."""
+    import tiktoken
+    from tiktoken.load import load_tiktoken_bpe
+    from tiktoken_ext import openai_public
+
+    path = tokenizer_path("cl100k")
+    load = load_tiktoken_bpe
+    monkeypatch.setattr(openai_public, load.__name__, lambda _, expected_hash: load(str(path), expected_hash))
+    own = tiktoken.Encoding(**openai_public.cl100k_base())
+    blanks = ["".join(ends) for length in range(1, 7) for ends in itertools.product(" \n\r\t\u3000", repeat=length)]
+    spoken = [f"it'{end}'" for end in ("s", "S", "ſ", "ll", "lL", "re", "VE", "d", "m", "T", "x")]
+    texts = [*real_texts, *probes(), *spoken, *blanks, *(f"one{end}" for end in blanks)]
+    expected = own.encode_ordinary_batch(texts)
+    for family in ("cl100k", "gpt4"):
+        found = ids(resolve(str(tokenizer_path(family))).model, texts)
+        assert [text[:60] for text, a, b in zip(texts, found, expected, strict=True) if a != b] == []
 
 
 def test_gpt2_vocab_and_merges(tokenizer_path: Callable[[str], Path]) -> None:

@@ -78,8 +78,9 @@ class Header:
         begins = np.zeros(256, np.uint8)
         begins[[token[0] for token in added]] = 1
         self._library.certify(
-            chunk, *_pointers(batch.bytes, batch.offsets), len(batch), *_pointers(CLASSES.index, CLASSES.blocks),
-            int(normalized), *_pointers(tokens.bytes, tokens.offsets), len(tokens), *_pointers(begins, doubtful),
+            chunk, *_pointers(batch.bytes, batch.offsets), len(batch),
+            *_pointers(CLASSES.index, CLASSES.blocks, CLASSES.beside), int(normalized),
+            *_pointers(tokens.bytes, tokens.offsets), len(tokens), *_pointers(begins, doubtful),
         )  # fmt: skip
         return doubtful != 0
 

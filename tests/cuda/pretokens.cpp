@@ -18,10 +18,10 @@ extern "C" void mark(int family, uint32_t chunk, int reversed, const uint8_t* by
 }
 
 extern "C" void certify(uint32_t chunk, const uint8_t* bytes, const uint32_t* offsets, uint32_t documents, const uint16_t* index,
-                        const uint8_t* classes, int normalized, const uint8_t* added, const uint32_t* added_offsets,
-                        uint32_t added_tokens, const uint8_t* added_begins, uint8_t* doubtful) {
+                        const uint8_t* classes, const uint8_t* beside, int normalized, const uint8_t* added,
+                        const uint32_t* added_offsets, uint32_t added_tokens, const uint8_t* added_begins, uint8_t* doubtful) {
     each_chunk(offsets[documents], chunk, 0, [&](uint32_t begin, uint32_t stop) {
-        certify_chunk(begin, stop, bytes, offsets, documents, index, classes, normalized, added, added_offsets, added_tokens,
-                      added_begins, doubtful);
+        certify_chunk(begin, stop, bytes, offsets, documents, index, classes, beside, normalized, added, added_offsets,
+                      added_tokens, added_begins, doubtful);
     });
 }

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,12 +14,13 @@ from hypothesis import strategies as st
 
 from tests.cuda.host import HostDevice
 from tokenmill.engines import Encoder, Tokens
+from tokenmill.engines.certify import prove
 from tokenmill.engines.cuda import CudaEngine, engine
 from tokenmill.engines.cuda.families import cutting_of
 from tokenmill.spec import JobSpec
-from tokenmill.tokenizers import Model, probes, resolve, token_probes
+from tokenmill.tokenizers import Model, probes, token_probes
 
-FAMILIES = ("gpt2", "llama3", "qwen3", "qwen", "gptoss", "deepseek")
+FAMILIES = ("gpt2", "cl100k", "gpt4", "llama3", "qwen3", "qwen", "gptoss", "deepseek")
 #: Small, so that a few texts make many batches; a document of more is not encoded by the device.
 BATCH_BYTES = 24_000
 
@@ -61,13 +61,13 @@ def column(texts: list[str]) -> pa.LargeStringArray:
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
-def subject(request: pytest.FixtureRequest, tokenizer_path: Callable[[str], Path]) -> Subject:
-    return Subject(resolve(str(tokenizer_path(request.param))).model)
+def subject(request: pytest.FixtureRequest, model_of: Callable[[str], Model]) -> Subject:
+    return Subject(model_of(request.param))
 
 
 @pytest.fixture(scope="module")
-def gpt2(tokenizer_path: Callable[[str], Path]) -> Subject:
-    return Subject(resolve(str(tokenizer_path("gpt2"))).model)
+def gpt2(model_of: Callable[[str], Model]) -> Subject:
+    return Subject(model_of("gpt2"))
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +83,14 @@ def test_same_ids_on_real_and_on_adversarial_text(subject: Subject, pieces: list
         assert unsure.mean() < 0.06, [pieces[i][:60] for i in np.flatnonzero(unsure)]
     adversarial = [*probes(), *token_probes(subject.model)]
     assert subject.check(adversarial).mean() < 0.75
+
+
+@pytest.mark.parametrize("family", ["cl100k", "qwen3"])
+def test_it_is_granted(family: str, model_of: Callable[[str], Model], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every code point in context, and the adversarial pack, as `test_gpu` has them done on a real one."""
+    monkeypatch.setattr(engine, "open_device", HostDevice)
+    proof = prove(model_of(family), "cuda")
+    assert (proof.refusal, proof.guard) == (None, ())
 
 
 def test_same_ids_on_generated_text(subject: Subject) -> None:
@@ -197,10 +205,10 @@ def test_a_batch_is_on_its_way_before_the_one_before_it_is_waited_for(gpt2: Subj
 
 @pytest.mark.parametrize("family", ["gpt2", "qwen3"])
 def test_what_the_engine_leaves_is_spliced_in(
-    family: str, tokenizer_path: Callable[[str], Path], pieces: list[str], monkeypatch: pytest.MonkeyPatch
+    family: str, model_of: Callable[[str], Model], pieces: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Through the encoder, as a job uses it: every document has the reference's ids."""
-    subject = Subject(resolve(str(tokenizer_path(family))).model)
+    subject = Subject(model_of(family))
     monkeypatch.setattr(engine, "open_device", HostDevice)
     fixed = {"sources": (), "tokenizer": "t", "eos_token": None, "bos_token": None, "dtype": "int32", "batch_bytes": 1}
     encoder = Encoder(subject.model, JobSpec(**fixed, max_document_bytes=1), "cuda")
@@ -212,7 +220,7 @@ def test_what_the_engine_leaves_is_spliced_in(
 
 
 @pytest.mark.parametrize(("family", "reason"), [("bert", "WordPiece"), ("mistral", ""), ("mon", ""), ("unigram", "Unigram")])
-def test_other_tokenizers_are_refused_with_a_reason(family: str, reason: str, tokenizer_path: Callable[[str], Path]) -> None:
-    said = CudaEngine.supports(resolve(str(tokenizer_path(family))).model)
+def test_other_tokenizers_are_refused_with_a_reason(family: str, reason: str, model_of: Callable[[str], Model]) -> None:
+    said = CudaEngine.supports(model_of(family))
     assert said
     assert reason in said

@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tokenmill.engines.cuda import classes
 from tokenmill.engines.cuda.families import PATTERNS, Cutting, Family, cutting_of
-from tokenmill.tokenizers import Model, resolve
+from tokenmill.tokenizers import Model
 from tokenmill.tokenizers.tiktoken import CL100K_PATTERN, O200K_PATTERN, QWEN_PATTERN
 
 DEEPSEEK = next(patterns for patterns, family in PATTERNS.items() if family == Family.DEEPSEEK_V3)
@@ -38,6 +37,8 @@ def added(content: str, **flags: Any) -> list[dict[str, Any]]:
     ("name", "family", "normalized", "token"),
     [
         ("gpt2", Family.GPT2, False, None),
+        ("cl100k", Family.CL100K, False, None),
+        ("gpt4", Family.CL100K, False, None),
         ("llama3", Family.CL100K, False, None),
         ("qwen3", Family.QWEN2, True, "<think>"),
         ("gptoss", Family.O200K, False, None),
@@ -45,9 +46,9 @@ def added(content: str, **flags: Any) -> list[dict[str, Any]]:
     ],
 )
 def test_real_tokenizers(
-    tokenizer_path: Callable[[str], Path], name: str, family: Family, normalized: bool, token: str | None
+    model_of: Callable[[str], Model], name: str, family: Family, normalized: bool, token: str | None
 ) -> None:
-    cutting = cutting_of(resolve(str(tokenizer_path(name))).model)
+    cutting = cutting_of(model_of(name))
     assert isinstance(cutting, Cutting), cutting
     assert (cutting.family, cutting.normalized) == (family, normalized)
     assert "<|endoftext|>" not in cutting.added  # special, so it is text like any other
@@ -55,8 +56,8 @@ def test_real_tokenizers(
 
 
 @pytest.mark.parametrize(("name", "reason"), [("bert", "WordPiece"), ("mon", "Unigram"), ("mistral", "byte_fallback")])
-def test_real_tokenizers_of_other_kinds(tokenizer_path: Callable[[str], Path], name: str, reason: str) -> None:
-    refused = cutting_of(resolve(str(tokenizer_path(name))).model)
+def test_real_tokenizers_of_other_kinds(model_of: Callable[[str], Model], name: str, reason: str) -> None:
+    refused = cutting_of(model_of(name))
     assert isinstance(refused, str)
     assert reason in refused
 

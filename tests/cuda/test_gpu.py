@@ -6,7 +6,6 @@ and `memcheck`, `initcheck`, `synccheck` likewise; `benchmarks/gpu.py` measures.
 """
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -14,16 +13,16 @@ import pytest
 from tokenmill.engines.certify import prove
 from tokenmill.engines.cuda import CudaEngine, why_not_here
 from tokenmill.engines.reference import ReferenceEngine
-from tokenmill.tokenizers import Model, resolve
+from tokenmill.tokenizers import Model
 
 pytestmark = pytest.mark.skipif(why_not_here() is not None, reason=f"needs a GPU: {why_not_here()}")
 
-FAMILIES = ["gpt2", "llama3", "qwen3", "gptoss", "deepseek"]
+FAMILIES = ["gpt2", "cl100k", "gpt4", "llama3", "qwen3", "gptoss", "deepseek"]
 
 
 @pytest.fixture(params=FAMILIES)
-def model(request: pytest.FixtureRequest, tokenizer_path: Callable[[str], Path]) -> Model:
-    return resolve(str(tokenizer_path(request.param))).model
+def model(request: pytest.FixtureRequest, model_of: Callable[[str], Model]) -> Model:
+    return model_of(request.param)
 
 
 def test_it_is_granted(model: Model) -> None:

@@ -4,7 +4,6 @@ import json
 import random
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,9 +16,9 @@ from tokenmill.engines.cuda.batch import BLOCK, PADDING, TOTALS, Extent, Kernels
 from tokenmill.engines.cuda.classes import classes_of
 from tokenmill.engines.cuda.device import Memory
 from tokenmill.engines.cuda.families import Cutting, cutting_of
-from tokenmill.tokenizers import Model, resolve
+from tokenmill.tokenizers import Model
 
-FAMILIES = ("gpt2", "llama3", "qwen3", "gptoss", "deepseek")
+FAMILIES = ("gpt2", "cl100k", "gpt4", "llama3", "qwen3", "gptoss", "deepseek")
 TEXT, WORDS = 4 << 20, 1 << 17
 
 
@@ -71,18 +70,6 @@ class Bench:
         return int(found[0])
 
 
-@pytest.fixture(scope="module")
-def model(tokenizer_path: Callable[[str], Path]) -> Callable[[str], Model]:
-    loaded: dict[str, Model] = {}
-
-    def load(family: str) -> Model:
-        if family not in loaded:
-            loaded[family] = resolve(str(tokenizer_path(family))).model
-        return loaded[family]
-
-    return load
-
-
 def ids_of(model: Model, words: Sequence[bytes]) -> list[list[int]]:
     """What the reference's model makes of words that nothing has cut."""
     bpe = model.reference().model
@@ -118,9 +105,9 @@ def made_words(model: Model) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_words_have_the_ids_that_the_reference_gives_them(
-    family: str, model: Callable[[str], Model], real_words: list[bytes]
+    family: str, model_of: Callable[[str], Model], real_words: list[bytes]
 ) -> None:
-    subject = model(family)
+    subject = model_of(family)
     words = sorted({*real_words, *made_words(subject)})
     expected = ids_of(subject, words)
     bench = Bench(subject)
@@ -139,10 +126,10 @@ def test_words_have_the_ids_that_the_reference_gives_them(
     assert bench.device.intact()
 
 
-def test_a_full_table_changes_nothing(model: Callable[[str], Model], real_words: list[bytes]) -> None:
+def test_a_full_table_changes_nothing(model_of: Callable[[str], Model], real_words: list[bytes]) -> None:
     """64 words in a table of 128 places, and thousands that find none."""
     words = real_words[:20_000]
-    small, large = Bench(model("gpt2"), entries=64), Bench(model("gpt2"))
+    small, large = Bench(model_of("gpt2"), entries=64), Bench(model_of("gpt2"))
     small.encode(words)
     assert small.entries() == 64
     for _ in range(2):
@@ -151,20 +138,20 @@ def test_a_full_table_changes_nothing(model: Callable[[str], Model], real_words:
     assert small.entries() == 64
 
 
-def test_a_word_that_is_too_long_makes_its_document_doubtful_and_no_other(model: Callable[[str], Model]) -> None:
+def test_a_word_that_is_too_long_makes_its_document_doubtful_and_no_other(model_of: Callable[[str], Model]) -> None:
     words = [b"a" * size for size in (256, 257, 64, 1000, 65, 255, 63)]
     for family in ("gpt2", "llama3"):
-        bench = Bench(model(family))
+        bench = Bench(model_of(family))
         ids, ends, _ = bench.encode(words)
         assert bench.doubtful(len(words)) == [1, 3]
         fitting = [i for i, word in enumerate(words) if len(word) <= 256]
         found = [ids[ends[i] : ends[i + 1]].tolist() for i in fitting]
-        assert found == ids_of(model(family), [words[i] for i in fitting])
+        assert found == ids_of(model_of(family), [words[i] for i in fitting])
 
 
-def test_bos_eos_and_ids_of_two_bytes(model: Callable[[str], Model]) -> None:
+def test_bos_eos_and_ids_of_two_bytes(model_of: Callable[[str], Model]) -> None:
     words = [b"", b"one", b" two", b"", b"", b" three" * 20, b""]
-    bench, bare = Bench(model("gpt2")), ids_of(model("gpt2"), words)
+    bench, bare = Bench(model_of("gpt2")), ids_of(model_of("gpt2"), words)
     for bos, eos in ((None, 50256), (50256, None), (1, 2)):
         expected = [[bos] * (bos is not None) + ids + [eos] * (eos is not None) for ids in bare]
         for width in (2, 4):

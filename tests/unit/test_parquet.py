@@ -33,6 +33,8 @@ match reading:
         assert Pieces.read(folder, 0).length.tolist() == [2]
     case "source":
         assert len(read(Path(folder, "corpus.parquet"), spec())[0]) > 1
+    case ".arrow" | ".feather" | "-stream.arrow":
+        assert len(read(Path(folder, f"corpus{reading}"), spec())[0]) > 1
     case "footer":
         documents.pieces(f"{folder}/corpus.parquet", spec())
     case "footer of Arrow":
@@ -53,12 +55,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pieces.append(*(np.array([number], np.int64) for number in (0, 2, 0, 0)))
         pieces.publish()
     write(made / "corpus.parquet", TEXTS)
-    write(made / "corpus.arrow", TEXTS)
+    for kind in (".arrow", ".feather", "-stream.arrow"):
+        write(made / f"corpus{kind}", TEXTS)
     return made
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
-@pytest.mark.parametrize("reading", ["plan", "shard", "pieces", "source", "footer", "footer of Arrow"])
+@pytest.mark.parametrize(
+    "reading", ["plan", "shard", "pieces", "source", ".arrow", ".feather", "-stream.arrow", "footer", "footer of Arrow"]
+)
 def test_no_thread_comes_of_a_reading(reading: str, folder: Path) -> None:
     root = Path(__file__).parents[2]
     said = subprocess.run([sys.executable, "-c", COUNT, folder, reading], cwd=root, capture_output=True, text=True, check=True)

@@ -5,7 +5,7 @@ was cut off between two record batches would else look whole.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import pyarrow as pa
 
@@ -32,7 +32,7 @@ def record_batches(url: str, spec: JobSpec) -> list[int] | None:
     """
     with storage.open_input(url) as file:
         is_file = _is_file(file, url)
-        found = [block.head + block.body for block in ipc.blocks(file, url)] if is_file else None
+        found = [block.size for block in ipc.blocks(file, url)] if is_file else None
         check_columns(_schema(file, url, is_file), url, Fields.of(spec))
         return found
 
@@ -64,19 +64,23 @@ def _of_file(file: BinaryIO, span: Span, fields: Fields) -> Iterator[tuple[pa.Re
     if stop > len(blocks):
         raise BatchError(f"{span.url} has {len(blocks)} record batches, planned were {stop}: it has changed.")
     row = sum(ipc.rows(file, block, span.url) for block in blocks[:start])
-    source, consumed = _wanted(file, span.url, fields, is_file=True), 0
+    parts = [ipc.schema(file, span.url), *ipc.dictionaries(file, span.url), *blocks[start:stop]]
+    schema, consumed = _schema(file, span.url, is_file=True), 0
+    source = _wanted(cast("BinaryIO", ipc.Parts(file, parts)), schema, span.url, fields)
     for number in range(start, stop):
-        after = consumed + blocks[number].head + blocks[number].body
+        after = consumed + blocks[number].size
         try:
-            batch = source.get_batch(number)
-        except (pa.ArrowInvalid, OSError) as error:
+            batch = source.read_next_batch()
+        except (pa.ArrowInvalid, OSError, StopIteration) as error:
             raise _unreadable(span.url, error) from error
         yield batch, row, consumed, after
         row, consumed = row + batch.num_rows, after
 
 
 def _of_stream(file: BinaryIO, span: Span, fields: Fields) -> Iterator[tuple[pa.RecordBatch, int, int, int]]:
-    source = _wanted(file, span.url, fields, is_file=False)
+    schema = _schema(file, span.url, is_file=False)
+    file.seek(0)
+    source = _wanted(file, schema, span.url, fields)
     row = consumed = 0
     while True:
         try:
@@ -94,16 +98,14 @@ def _of_stream(file: BinaryIO, span: Span, fields: Fields) -> Iterator[tuple[pa.
         raise BatchError(f"{span.url} is cut off: it ends without an end mark at byte {end}. Fetch it again or leave it out.")
 
 
-def _wanted(file: BinaryIO, url: str, fields: Fields, *, is_file: bool) -> Any:
-    """The file opened so that no other column than the wanted ones is read."""
-    schema = _schema(file, url, is_file)
+def _wanted(stream: BinaryIO, schema: pa.Schema, url: str, fields: Fields) -> pa.RecordBatchStreamReader:
+    """A stream opened so that no other column than the wanted ones is unpacked."""
     check_columns(schema, url, fields)
     chosen = sorted({schema.get_field_index(path[0]) for path in paths(schema, fields)})
+    # a file is shown as a stream of its parts: Arrow opens one in threads of its own (pyarrow 26), as it does Parquet's
     options = pa.ipc.IpcReadOptions(included_fields=chosen, use_threads=False)
-    file.seek(0)
-    open_it: Any = pa.ipc.open_file if is_file else pa.ipc.open_stream
     try:
-        return open_it(file, options=options)
+        return pa.ipc.open_stream(cast("IOBase", stream), options=options)
     except (pa.ArrowInvalid, OSError) as error:
         raise _unreadable(url, error) from error
 

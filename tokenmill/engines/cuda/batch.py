@@ -86,7 +86,7 @@ class Rules:
         self._device, self._stream = device, stream
         self.starts = f"starts_{cutting.family.name.lower()}"
         self.normalized = int(cutting.normalized)
-        self.index, self.classes = self._put(classes.index), self._put(classes.blocks)
+        self.index, self.classes, self.beside = (self._put(part) for part in (classes.index, classes.blocks, classes.beside))
         added = [token.encode() for token in cutting.added]
         begins = np.zeros(256, np.uint8)
         begins[[token[0] for token in added]] = 1
@@ -125,7 +125,7 @@ class Kernels:
         self._stream.clear(self.work.starts.part(0, 8 * (blocks + 1)))
         self._stream.clear(slot.doubtful.part(0, documents))
         added = (rules.added, rules.added_offsets, rules.added_tokens, rules.added_begins)
-        self._stream.launch("certify", blocks, *place, rules.normalized, *added, slot.doubtful)
+        self._stream.launch("certify", blocks, *place, rules.beside, rules.normalized, *added, slot.doubtful)
         self._stream.launch(rules.starts, blocks, *place, self.work.starts, slot.doubtful)
 
     def encode(

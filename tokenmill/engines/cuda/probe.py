@@ -5,12 +5,15 @@ about, with the very regular expressions and normalizers that define the ids. Ot
 `unicodedata` and the package `regex` each differ from `tokenizers` on thousands of letters.
 """
 
+import itertools
+from collections.abc import Iterable
+
 import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 from tokenizers import normalizers, pre_tokenizers
 
-from tokenmill.engines.cuda.classes import POINTS, Classes, Flag, Kind, from_points, table_of
+from tokenmill.engines.cuda.classes import POINTS, Beside, Classes, Flag, Kind, from_points, table_of
 from tokenmill.engines.seams import CJK_PATTERN
 
 PATTERNS = {
@@ -49,10 +52,10 @@ def probe() -> Classes:
     for pattern, together in TOGETHER.items():
         assert np.array_equal(_matched(pattern, text), SCALARS[np.isin(classes[SCALARS], together)]), pattern
     classes[_matched(CJK_PATTERN.removesuffix("+"), text)] |= np.uint8(Flag.CJK)
-    unstable, reordered = _normalized(text)
+    unstable, beside = _normalized(text)
     classes[unstable] |= np.uint8(Flag.UNSTABLE)
-    classes[reordered] |= np.uint8(Flag.REORDERED)
-    return from_points(classes)
+    classes[beside & (Beside.FOLLOWER | Beside.RANK) != 0] |= np.uint8(Flag.DEPENDENT)
+    return from_points(classes, beside)
 
 
 def _matched(pattern: str, text: str) -> NDArray[np.uint32]:
@@ -66,23 +69,44 @@ def _matched(pattern: str, text: str) -> NDArray[np.uint32]:
     return SCALARS[np.concatenate(places)]
 
 
-def _normalized(text: str) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """The code points that a text in NFC does not hold, or not behind every other; and those that marks change places with."""
+def _normalized(text: str) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
+    """The code points that NFC changes wherever they stand, and the `Beside` of all."""
     points = text.replace("\n", "")  # of which no normalizer makes anything, so one stands between each two
     composed = normalizers.NFC().normalize_str("\n".join(points)).split("\n")
     decomposed = normalizers.NFD().normalize_str("\n".join(points)).split("\n")
-    behind = {point for whole in decomposed for point in whole[1:]}
-    unstable = [c for c, became in zip(points, composed, strict=True) if became != c or c in behind]
-    whole = [c for c, became in zip(points, decomposed, strict=True) if became == c]
-    reordered = set()
+    parts = {c: whole for c, whole in zip(points, decomposed, strict=True) if whole != c}
+    changed = {c for c, became in zip(points, composed, strict=True) if became != c}
+    # what NFC takes apart and puts together again is made of a head, and of followers one after the other
+    joined = [whole for c, whole in parts.items() if c not in changed]
+    followers = {point for whole in joined for point in whole[1:]}
+    heads = {whole[0] for whole in joined} | set(parts)
+    unstable = changed | {c for c, whole in parts.items() if whole[0] in followers}
+    beside = np.zeros(POINTS, np.uint8)
+    beside[_sorted(heads)] |= np.uint8(Beside.HEAD)
+    beside[_sorted(followers)] |= np.uint8(Beside.FOLLOWER)
+    for rank, marks in enumerate(_ranked([c for c in points if c not in parts]), 1):
+        beside[_sorted(marks)] |= np.uint8(rank)
+        assert rank <= Beside.RANK
+    return _sorted(unstable), beside
+
+
+def _ranked(points: list[str]) -> list[list[str]]:
+    """The marks among code points, those of each canonical combining class, in its order: NFD puts a run of them in order."""
+    nfd = normalizers.NFD().normalize_str
+    marks = []
     for before, after in ((LAST, ""), ("", FIRST)):
-        lines = [f"a{before}{c}{after}" for c in whole]
-        placed = normalizers.NFD().normalize_str("\n".join(lines)).split("\n")
-        reordered |= {c for c, line, became in zip(whole, lines, placed, strict=True) if became != line}
-    return _sorted(unstable), _sorted(reordered)
+        lines = [f"a{before}{c}{after}" for c in points]
+        marks += [c for c, line, became in zip(points, lines, nfd("\n".join(lines)).split("\n"), strict=True) if became != line]
+    ordered = nfd("a" + "".join(dict.fromkeys(marks)))[1:]
+    classes = [[ordered[0]]]
+    for before, after in itertools.pairwise(ordered):
+        if nfd(f"a{after}{before}") != f"a{after}{before}":  # in this order alone, so theirs are not the same
+            classes.append([])
+        classes[-1].append(after)
+    return classes
 
 
-def _sorted(characters: list[str] | set[str]) -> NDArray[np.uint32]:
+def _sorted(characters: Iterable[str]) -> NDArray[np.uint32]:
     return np.array(sorted(map(ord, characters)), np.uint32)
 
 

@@ -24,11 +24,11 @@ HD uint64_t all_threads() { return (uint64_t)gridDim.x * blockDim.x; }
 #define EACH(index, count) (uint64_t index = this_thread(), count_ = (count); index < count_; index += all_threads())
 
 KERNEL certify(const uint8_t* text, uint64_t bytes, const uint32_t* offsets, uint64_t documents, const uint16_t* index,
-               const uint8_t* classes, uint64_t normalized, const uint8_t* added, const uint32_t* added_offsets,
-               uint64_t added_tokens, const uint8_t* added_begins, uint8_t* doubtful) {
+               const uint8_t* classes, const uint8_t* beside, uint64_t normalized, const uint8_t* added,
+               const uint32_t* added_offsets, uint64_t added_tokens, const uint8_t* added_begins, uint8_t* doubtful) {
     for EACH(block, bytes / 64 + 1)
-        certify_chunk(block * 64, block * 64 + 64, text, offsets, documents, index, classes, normalized, added, added_offsets,
-                      added_tokens, added_begins, doubtful);
+        certify_chunk(block * 64, block * 64 + 64, text, offsets, documents, index, classes, beside, normalized, added,
+                      added_offsets, added_tokens, added_begins, doubtful);
 }
 
 // A bit for each byte at which a word begins.

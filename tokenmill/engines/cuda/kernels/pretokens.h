@@ -7,10 +7,11 @@
 //   mark_starts<FAMILY>(begin, stop, bytes, offsets, documents, index, classes, starts, doubtful)
 //     sets bit `at % 64` of starts[at / 64] wherever a word begins (so at every document that is not empty), by atomic OR;
 //     `mark_starts(family, ...)` is the same for a family that is known at run time.
-//   certify_chunk(begin, stop, bytes, offsets, documents, index, classes, normalized, added, added_offsets, added_tokens,
-//                 added_begins, doubtful)
-//     normalized: whether the tokenizer brings text into NFC. added..: the strings that it finds in text before it cuts words,
-//     end to end, with uint32 offsets[added_tokens + 1]; added_begins[256]: whether one begins with that byte.
+//   certify_chunk(begin, stop, bytes, offsets, documents, index, classes, beside, normalized, added, added_offsets,
+//                 added_tokens, added_begins, doubtful)
+//     beside: what stands in the places of `classes` besides (`Beside` in classes.py). normalized: whether the tokenizer brings
+//     text into NFC. added..: the strings that it finds in text before it cuts words, end to end, with uint32
+//     offsets[added_tokens + 1]; added_begins[256]: whether one begins with that byte.
 //
 // Both set doubtful[document] = 1 where the words are not vouched for, and the exact engine has to encode that document; the
 // bits of a doubtful document mean nothing, those of all others are exact.
@@ -20,6 +21,11 @@
 // word to word, and stops when it stands on a certain place at or behind the end of its chunk. A certain place is never
 // stepped over, so this is the first one behind the chunk, which is also the first of the chunk that it lies in, where
 // another thread starts: the walks tile the text, and every start is emitted once. Chunks without a certain place have no walk.
+//
+// Why NFC leaves a certified document as it is. Each of its characters stays what it is alone (not UNSTABLE), and marks stand in
+// the order of their classes, so all that NFC could do is to join a character with one before it. Only a FOLLOWER is ever joined,
+// and it stands at the beginning, or behind a character with no `beside` at all: a starter that is not made of others and never
+// the first of what is joined. Nothing can pass a starter. (UAX #15 calls every follower doubtful; most stand like this.)
 #pragma once
 
 #include "unicode.h"
@@ -313,9 +319,17 @@ HD bool added_at(const uint8_t* bytes, uint32_t at, uint32_t end, const uint8_t*
     return false;
 }
 
+// Whether NFC may change a DEPENDENT character for what stands before it in its document.
+HD bool depends(const uint16_t* index, const uint8_t* beside, const Character& before, const Character& character) {
+    uint32_t left = beside[index[before.point >> 8] << 8 | (before.point & 0xff)];
+    uint32_t right = beside[index[character.point >> 8] << 8 | (character.point & 0xff)];
+    return (right & FOLLOWER && left) || (right & RANK && (left & RANK) > (right & RANK));
+}
+
 HD void certify_chunk(uint32_t begin, uint32_t stop, const uint8_t* bytes, const uint32_t* offsets, uint32_t documents,
-                      const uint16_t* index, const uint8_t* classes, bool normalized, const uint8_t* added,
-                      const uint32_t* added_offsets, uint32_t added_tokens, const uint8_t* added_begins, uint8_t* doubtful) {
+                      const uint16_t* index, const uint8_t* classes, const uint8_t* beside, bool normalized,
+                      const uint8_t* added, const uint32_t* added_offsets, uint32_t added_tokens, const uint8_t* added_begins,
+                      uint8_t* doubtful) {
     if (stop > offsets[documents]) stop = offsets[documents];
     if (begin >= stop) return;
     Text text{bytes, index, classes, 0, false};
@@ -329,9 +343,9 @@ HD void certify_chunk(uint32_t begin, uint32_t stop, const uint8_t* bytes, const
         } else if (bytes[at] >= 0x80) {
             good = well_formed(bytes, at, text.end);
             if (good && normalized) {
-                uint32_t flags = text.look(at).flags;
-                good = !(flags & UNSTABLE) &&
-                       !(flags & REORDERED && at > offsets[document] && text.look_back(at, offsets[document]).flags & REORDERED);
+                Character found = text.look(at);
+                good = !(found.flags & UNSTABLE) && !(found.flags & DEPENDENT && at > offsets[document] &&
+                                                      depends(index, beside, text.look_back(at, offsets[document]), found));
             }
         }
         if (good && added_begins[bytes[at]]) good = !added_at(bytes, at, text.end, added, added_offsets, added_tokens);

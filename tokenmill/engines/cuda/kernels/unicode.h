@@ -26,8 +26,13 @@ enum Kind { OTHER, UPPER, LOWER, LETTER, MARK, NUMBER, SYMBOL, BLANK, NEWLINE, E
 
 constexpr uint32_t KIND = 0x0f;
 constexpr uint32_t CJK = 0x10;        // in the ranges of DeepSeek's second pattern
-constexpr uint32_t REORDERED = 0x40;  // may change places with another such character beside it under NFC
-constexpr uint32_t UNSTABLE = 0x80;   // may become something else under NFC, by itself or with what stands before it
+constexpr uint32_t DEPENDENT = 0x40;  // NFC may change it where it stands behind certain others
+constexpr uint32_t UNSTABLE = 0x80;   // NFC changes it wherever it stands
+
+// What NFC may make of a code point and its neighbours; `Beside` in classes.py.
+constexpr uint32_t RANK = 0x3f;      // of its canonical combining class; 0 for a starter
+constexpr uint32_t HEAD = 0x40;      // a starter that may become one with what follows, or a character made of several
+constexpr uint32_t FOLLOWER = 0x80;  // may become one with what stands before it
 
 // A set of kinds.
 HD constexpr uint32_t kinds(Kind kind) { return 1u << kind; }
