@@ -171,6 +171,13 @@ def test_a_device_that_lies_is_found_out_at_its_first_documents(real: Texts, ker
     assert proved.lost == f"its {wrong} are not the processor's"
 
 
+def test_a_device_that_finds_nothing_is_found_out_where_there_is_nothing(real: Texts) -> None:
+    """First documents that hold nothing of a test set would prove nothing of it."""
+    proved = Proved(Asked(known=sets_of([1] * 20)), lambda asked: OnDevice(Failing(lies="tally_runs"), asked))
+    assert not len(check(proved, real).matches.documents)
+    assert proved.lost == "its runs of test sets are not the processor's"
+
+
 def test_a_device_that_is_right_is_asked_alone_from_then_on(real: Texts, monkeypatch: pytest.MonkeyPatch) -> None:
     proved = Proved(asked_of(real), lambda asked: OnDevice(HostDevice(width=1024), asked))
     asked: list[int] = []
@@ -178,6 +185,6 @@ def test_a_device_that_is_right_is_asked_alone_from_then_on(real: Texts, monkeyp
     monkeypatch.setattr(Processor, "tell", lambda self, texts: (asked.append(len(texts)), tell(self, texts))[1])
     groups = [*real.groups(20_000)]
     told = [proved.tell(some) for some in groups]
-    assert asked == [len(groups[0])]
+    assert asked == 2 * [len(groups[0])]
     assert len(told) > 3
     assert proved.lost is None
