@@ -149,10 +149,11 @@ class Work:
 
     def target(self, batch: Batch) -> Target:
         """Where a batch goes, with nothing counted yet."""
-        undecided, self._decided = not self._decided, True
-        if undecided and may_have_gpu(self.job):
-            self.encoder = quickest(self.job, self.encoder, [batch])
-            self.arithmetic = computing(self.job, self.ledger.output, self.encoder)
+        if not self._decided and may_have_gpu(self.job):
+            encoder = quickest(self.job, self.encoder, [batch])
+            self.arithmetic = computing(self.job, self.ledger.output, encoder)
+            self.encoder = encoder
+        self._decided = True
         if self.encoder.lost is not None:
             self.encoder, self.arithmetic = self.encoder.fallback, None
         return Target(self.job, self.ledger, self.encoder, self.arithmetic)

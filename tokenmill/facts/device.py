@@ -22,7 +22,7 @@ from tokenmill.facts.contract import Asked, Matches, Told, together
 from tokenmill.facts.minhash import DEALS
 from tokenmill.facts.texts import GROUP_DOCUMENTS, Texts
 
-#: Ids of a pass, with which a document of 8 MiB of text fits in.
+#: Ids of a pass: of 8 MiB of text, the longest document that a job takes by default, where four bytes are an id.
 TOKENS = 1 << 21
 #: Places of signatures of a pass: 32 MiB while they are dealt to.
 PLACES = 1 << 22
@@ -31,7 +31,7 @@ STRETCH = 64
 
 
 class OnDevice:
-    """A device's arithmetic for one job."""
+    """A device's arithmetic for one job, on a stream of its own; the kernels of a pass are waited for together."""
 
     def __init__(self, device: Device, asked: Asked, tokens: int = TOKENS) -> None:
         """Allocates its memory, and puts the test sets there. Raises Unavailable if there is no room.
