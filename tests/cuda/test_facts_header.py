@@ -33,6 +33,18 @@ typedef uint32_t u32;
 typedef uint64_t u64;
 using facts::Texts;
 
+extern "C" u64 gone_through(
+    const u32* ids, u64 tokens, const u32* starts, const u32* stops, u64 count, u64 stretch, u32 width, u32 least
+) {{
+    const Texts texts{{ids, starts, stops, count}};
+    u64 runs = 0;
+    for (u64 at = 0; at < tokens; at += stretch)
+        facts::each_text(texts, at, at + stretch, width, least, [&](u64, u64 from, u64 to, u32 own) {{
+            facts::each_number(ids, from, to, own, [&](u64) {{ ++runs; }});
+        }});
+    return runs;
+}}
+
 extern "C" void signatures(
     const u32* ids, u64 tokens, const u32* starts, const u32* stops, u64 count, u64 stretch, u32 size, u64* kept
 ) {{
@@ -99,6 +111,16 @@ def placed(texts: Texts) -> tuple[Any, ...]:
     """Texts as the header takes them, and what keeps their memory alive."""
     kept = [np.ascontiguousarray(places, np.uint32) for places in (texts.starts, texts.stops)]
     return (at(texts.ids), ctypes.c_uint64(len(texts.ids)), at(kept[0]), at(kept[1]), ctypes.c_uint64(len(texts))), kept
+
+
+@given(DOCUMENTS, st.integers(1, 40))
+def test_each_run_is_gone_through_by_one_thread(built: ctypes.CDLL, documents: list[list[int]], stretch: int) -> None:
+    """More would change no result, but a long document would take the square of its length."""
+    given_, _alive = placed(flat(documents))
+    for width, least in ((5, 1), (13, 13)):
+        numbers = (ctypes.c_uint64(stretch), ctypes.c_uint32(width), ctypes.c_uint32(least))
+        runs = [max(len(document) - width + 1, 1) for document in documents if len(document) >= least]
+        assert built.gone_through(*given_, *numbers) == sum(runs)
 
 
 def signatures_of(built: ctypes.CDLL, texts: Texts, size: int, stretch: int) -> "np.ndarray[Any, Any]":

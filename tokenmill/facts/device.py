@@ -94,7 +94,7 @@ class OnDevice:
             return signatures
         texts = (self._ids, tokens, self._starts, self._stops, documents)
         launch("empty_places", places, places, self._kept)
-        self._stream.clear(self._left)
+        self._stream.clear(self._left)  # numbers of rounds in an earlier pass would change nothing, but cost these rounds again
         for turn in range(DEALS):
             if turn:
                 launch("find_left", places, self._kept, places, size, turn, self._left)

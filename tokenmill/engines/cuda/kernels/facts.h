@@ -90,7 +90,7 @@ HD void permute(const Texts& texts, uint64_t begin, uint64_t end, uint32_t place
     const uint64_t factor = mixed(2ull * place) | 1, term = mixed(2ull * place + 1);
     each_text(texts, begin, end, SHINGLE, 1, [&](uint64_t document, uint64_t from, uint64_t to, uint32_t width) {
         uint64_t* own = kept + document * size + place;
-        if (*own < LEFT) return;
+        if (*own < LEFT) return;  // no value below would be less
         uint64_t least = ~0ull;
         each_number(texts.ids, from, to, width, [&](uint64_t number) {
             const uint64_t value = mixed(number) * factor + term;
