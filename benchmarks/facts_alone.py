@@ -24,10 +24,13 @@ from results import FOLDER, keep, setting
 from tokenizer import as_file
 
 from tokenmill.engines import ENGINES, Tokens, from_lengths
-from tokenmill.facts.contamination import Contamination, Known, runs_of
+from tokenmill.facts.arithmetic import Processor
+from tokenmill.facts.contamination import Contamination
+from tokenmill.facts.contract import Asked, Told
 from tokenmill.facts.histograms import Histograms
 from tokenmill.facts.minhash import WIDTH, Minhash
 from tokenmill.facts.shingles import shingles
+from tokenmill.facts.testsets import Known, runs_of
 from tokenmill.facts.texts import Ends, Texts
 from tokenmill.splitmix import mixed
 from tokenmill.tokenizers import Model
@@ -68,7 +71,7 @@ class Permutations:
 
     def __exit__(self, *_: object) -> None: ...
 
-    def add(self, texts: Texts) -> None:
+    def add(self, texts: Texts, told: Told) -> None:  # noqa: ARG002  # it computes its own
         """Sign documents."""
         for found in shingles(texts, WIDTH):
             starts = np.flatnonzero(np.diff(found.documents, prepend=-1))
@@ -96,22 +99,22 @@ def main() -> None:
         whole, size = columns(arguments.source.resolve(), model)
         quiz = from_lengths(np.concatenate([tokens.ids[:1000] for tokens in whole[::6]]), np.full(len(whole[::6]), 1000))
         sets = Known(("quiz",), (runs_of(quiz),))
-        makers: dict[str, Callable[[], Any]] = {
-            "--histograms": lambda: Histograms(folder, 0, model.vocab_size),
-            f"--minhash {SIZE}": lambda: Minhash(folder, 0, SIZE),
-            f"{SIZE} permutations": Permutations,
-            "--contamination": lambda: Contamination(folder, 0, sets, Counter()),
+        makers: dict[str, tuple[Asked, Callable[[], Any]]] = {
+            "--histograms": (Asked(vocab_size=model.vocab_size), lambda: Histograms(folder, 0, model.vocab_size)),
+            f"--minhash {SIZE}": (Asked(size=SIZE), lambda: Minhash(folder, 0, SIZE)),
+            f"{SIZE} permutations": (Asked(), Permutations),
+            "--contamination": (Asked(known=sets), lambda: Contamination(folder, 0, sets, Counter())),
         }
         kinds = {"documents": whole, f"documents of {SHORT} ids": [cut(tokens) for tokens in whole]}
         rounds: dict[str, dict[str, list[float]]] = {kind: {fact: [] for fact in makers} for kind in kinds}
         for _ in range(arguments.rounds):
             for kind, some in kinds.items():
-                for fact, made in makers.items():
-                    began = time.thread_time()
+                for fact, (asked, made) in makers.items():
+                    began, processor = time.thread_time(), Processor(asked)
                     with made() as one:
                         for tokens in some:
                             for texts in ENDS.texts(tokens.ids, tokens.lengths).groups():
-                                one.add(texts)
+                                one.add(texts, processor.tell(texts))
                         one.publish()
                     rounds[kind][fact].append(time.thread_time() - began)
                     print(f"{kind:22} {fact:18} {rounds[kind][fact][-1] / size * 1e9:7.1f} CPU s a GB", flush=True)

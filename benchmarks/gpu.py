@@ -1,4 +1,5 @@
-"""The GPU's engine: on the device, from pinned memory to pinned memory, over columns, beside all cores, and in a whole job.
+"""The GPU's engine: on the device, from pinned memory to pinned memory, over columns, beside all cores, and in a whole job; and
+facts about its ids, one at a time, beside one core.
 
     python benchmarks/gpu.py --source DIR --tokenizers FILE... [--megabytes M] [--rounds K] [--dry-run]
 
@@ -21,6 +22,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from corpus import columns, text_size
 from device import on_processor
@@ -28,10 +30,15 @@ from measure import measure
 from results import FOLDER, keep, setting
 from tokenizer import as_file
 
+from tokenmill.engines import from_lengths
 from tokenmill.engines.cuda import CudaEngine, describe, why_not_here
 from tokenmill.engines.cuda.engine import Passage, batches, buffers
 from tokenmill.engines.reference import ReferenceEngine
 from tokenmill.engines.registry import candidates, engine_type
+from tokenmill.facts import Asked, Known, Processor
+from tokenmill.facts.device import OnDevice
+from tokenmill.facts.testsets import runs_of
+from tokenmill.facts.texts import Ends
 from tokenmill.tokenizers import Model
 
 TOKENMILL = str(Path(sys.executable).with_name("tokenmill"))
@@ -96,6 +103,26 @@ def columnwise(engine: Any, text: list[pa.LargeStringArray]) -> float:
     for column in text:
         engine.encode(column)
     return rate(sum(map(text_size, text)), time.perf_counter() - began)
+
+
+def facts(engine: CudaEngine, model: Model, text: pa.LargeStringArray, times: int) -> dict[str, float]:
+    """Each fact about a column's ids, from NumPy arrays to NumPy arrays, by the device and by one core of the processor."""
+    tokens, found = engine.encode(text), dict[str, float]()
+    groups = [*Ends(bos=False, eos=False, marked=False).texts(tokens.ids, tokens.lengths).groups()]
+    part = tokens.ids[: len(tokens.ids) // 20]
+    sets = Known(("part",), (runs_of(from_lengths(part, np.array([len(part)]))),))
+    wanted = {"histograms": Asked(vocab_size=model.vocab_size), "minhash": Asked(size=128), "contamination": Asked(known=sets)}
+    for name, asked in wanted.items():
+        device, core = OnDevice(engine.device, asked), Processor(asked)
+        differs = {device.tell(some).first_difference(core.tell(some)) for some in groups} - {None}
+        if differs:
+            raise SystemExit(f"on the device {differs} are not the processor's")
+        for way, one, rounds in (("device", device, times), ("core", core, 1)):
+            began = time.perf_counter()
+            for some in groups * rounds:
+                one.tell(some)
+            found[f"{name}_{way}"] = rate(text_size(text) * rounds, time.perf_counter() - began)
+    return found
 
 
 def differing(engine: CudaEngine, model: Model, text: list[pa.LargeStringArray]) -> dict[str, int]:
@@ -173,6 +200,7 @@ def run(arguments: argparse.Namespace, scratch: Path, device: Any) -> None:
                 found["columns_warm"] = columnwise(fresh, text)
                 found["device"] = on_device(fresh, text[0], arguments.times)
                 found["pinned"] = pinned(fresh, text[0], arguments.times)
+                found |= facts(fresh, model, text[0], arguments.times)
                 found["cpu_all_cores"] = all_cores(cpu, file, folder, arguments.megabytes, size)
                 for small in SIZES if not arguments.dry_run else SIZES[:1]:
                     cut = columns(folder, small, most=min(arguments.megabytes * 10**6, 4 * small))

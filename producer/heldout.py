@@ -22,7 +22,7 @@ from producer.corpus import absolute
 from tokenmill import storage
 from tokenmill.engines import ENGINES, REFERENCE
 from tokenmill.errors import UsageError
-from tokenmill.facts.contamination import GRAM, pinned, runs_of
+from tokenmill.facts.testsets import GRAM, pinned, runs_of
 from tokenmill.record import PLAIN_NAME, FileDigest
 from tokenmill.spec import HeldOut
 from tokenmill.tokenizers import Model

@@ -47,7 +47,8 @@ class Settings:
     #: Folder in which a worker's processes leave their numbers for the one that serves them; `tokenmill-worker` sets it.
     metrics_folder: str | None
     #: Bytes of a GPU's memory that the engine `cuda` may take (TOKENMILL_GPU_GB, in 10^9 bytes). Half of one is room for three
-    #: batches of a column each, 4 MB of text, and for a million words.
+    #: batches of a column each, 4 MB of text, and for a million words. A job's facts take up to 100 MB
+    #: beside it, and 8 bytes for each run of a test set.
     gpu_bytes: int
     #: The GPUs that this process may use, as CUDA reads it (CUDA_VISIBLE_DEVICES); None where it is not set.
     visible_gpus: str | None

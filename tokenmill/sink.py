@@ -22,7 +22,7 @@ from tokenmill.columns import Column
 from tokenmill.documents import MetadataFile, Reason, RejectedFile
 from tokenmill.engines import REFERENCE, Encoder, SpotCheck, Tokens, joined
 from tokenmill.errors import TokenmillError
-from tokenmill.facts import Known, known, with_facts
+from tokenmill.facts import Arithmetic, Processor, asked_of, with_facts
 from tokenmill.job import Counts, Job
 from tokenmill.ledger import Ledger
 from tokenmill.lengths import LengthPolicy
@@ -56,14 +56,23 @@ class Target:
     job: Job
     ledger: Ledger
     encoder: Encoder
+    #: Computes the job's facts; this processor if None.
+    arithmetic: Arithmetic | None = None
     meter: Meter = field(default_factory=Meter)
+
+    def computing(self) -> Arithmetic | None:
+        """What computes the job's facts; None if it asks for none. Raises JobError if a test set is not what it was."""
+        if self.arithmetic is not None:
+            return self.arithmetic
+        asked = asked_of(self.job, self.ledger.output)
+        return None if asked is None else Processor(asked)
 
     def trusted(self) -> Self:
         """The same with what its engine falls back to, if that engine has been found wrong."""
         if self.encoder.name == REFERENCE or self.ledger.disabled_engine(self.encoder.name) is None:
             return self
         self.meter.disabled = True
-        return replace(self, encoder=self.encoder.fallback).trusted()
+        return replace(self, encoder=self.encoder.fallback, arithmetic=None).trusted()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +88,11 @@ class Finished:
 class Part:
     """Takes documents once they are ids: all of them, or those of one part of a split output."""
 
-    def __init__(self, job: Job, output: str, index: int, sets: Known | None) -> None:
+    def __init__(self, job: Job, output: str, index: int, arithmetic: Arithmetic | None) -> None:
         self._policy = LengthPolicy(job.spec, job.bos_id, job.eos_id)
         self.meter = Meter()
         with ExitStack() as files:
-            self._writer = files.enter_context(_writer(job, index, output, self.meter, sets))
+            self._writer = files.enter_context(_writer(job, index, output, self.meter, arithmetic))
             self._metadata = files.enter_context(MetadataFile(output, index, job.spec, _keys(job, index)))
             self._files = files.pop_all()
 
@@ -119,7 +128,7 @@ class Sink:
     def __init__(self, target: Target, index: int, watch: Watch) -> None:
         self._job, self._output, self._index = target.job, target.ledger.output, index
         self._encoder, self._meter, self._watch = target.encoder, target.meter, watch
-        self._sets = known(self._output, held_out) if (held_out := target.job.spec.held_out) else None
+        self._arithmetic = target.computing()
         self._check = SpotCheck(target.encoder, target.job.check_every)
         self._files = ExitStack()
         self._rejected = self._files.enter_context(RejectedFile(self._output, index))
@@ -184,7 +193,7 @@ class Sink:
         """The part that lies in a folder below the output, or all of it."""
         if folder not in self._parts:
             place = self._output if folder is None else storage.join(self._output, folder)
-            self._parts[folder] = self._files.enter_context(Part(self._job, place, self._index, self._sets))
+            self._parts[folder] = self._files.enter_context(Part(self._job, place, self._index, self._arithmetic))
         return self._parts[folder]
 
     def _encode(self, column: Column) -> tuple[Column, Tokens]:
@@ -214,13 +223,13 @@ class Sink:
         return column.without(refused), joined(encoded)
 
 
-def _writer(job: Job, index: int, output: str, meter: Meter, sets: Known | None) -> ShardWriter:
+def _writer(job: Job, index: int, output: str, meter: Meter, arithmetic: Arithmetic | None) -> ShardWriter:
     """What takes the documents of a batch, in source order."""
     writer, seed = FORMATS[job.spec.format].writer(output, index, job.spec.dtype), job.spec.shuffle
     if job.spec.chat is not None:
         writer = MaskedWriter(writer, output, index, meter.cuts)
     writer = packed(writer, output, index, job.spec.pack, job.pad_id, meter.cuts)
-    writer = with_facts(writer, job, output, index, sets, meter.contaminated)
+    writer = with_facts(writer, job, output, index, arithmetic, meter.contaminated)
     return writer if seed is None else ShuffledWriter(writer, output, seed, index)
 
 

@@ -66,7 +66,7 @@ class Chat(Record):
 
 
 class HeldOut(Record):
-    """A test set that documents are searched for (`tokenmill.facts.contamination`)."""
+    """A test set that documents are searched for (`tokenmill.facts.testsets`)."""
 
     name: PlainName
     #: Texts in it, and how many of them are too short to be found.

@@ -13,6 +13,7 @@ from tokenmill import tokenizers
 from tokenmill.broker import TASK, JobKeys
 from tokenmill.engines import Encoder, trusted
 from tokenmill.errors import BatchError, JobError, TokenmillError, TransientError
+from tokenmill.facts import Arithmetic
 from tokenmill.job import Batch, Job, ParkedBatch
 from tokenmill.ledger import Ledger
 from tokenmill.meter import Meter
@@ -26,7 +27,7 @@ from workers.app import app
 from workers.attempts import Attempts
 from workers.connection import broker_client
 from workers.ending import Ending, Outcome
-from workers.graphics import may_have_gpu, quickest
+from workers.graphics import computing, may_have_gpu, quickest
 from workers.heartbeat import Heartbeat
 from workers.lease import Lease
 
@@ -142,16 +143,20 @@ class Work:
     ledger: Ledger
     #: The CPU's, or the GPU's with the CPU's behind it.
     encoder: Encoder
+    #: The GPU's, if that encodes; None for the processor's.
+    arithmetic: Arithmetic | None = None
     _decided: bool = False
 
     def target(self, batch: Batch) -> Target:
         """Where a batch goes, with nothing counted yet."""
         if not self._decided and may_have_gpu(self.job):
-            self.encoder = quickest(self.job, self.encoder, [batch])
+            encoder = quickest(self.job, self.encoder, [batch])
+            self.arithmetic = computing(self.job, self.ledger.output, encoder)
+            self.encoder = encoder
         self._decided = True
         if self.encoder.lost is not None:
-            self.encoder = self.encoder.fallback
-        return Target(self.job, self.ledger, self.encoder)
+            self.encoder, self.arithmetic = self.encoder.fallback, None
+        return Target(self.job, self.ledger, self.encoder, self.arithmetic)
 
 
 @lru_cache(maxsize=2)

@@ -19,6 +19,12 @@ T atomicAdd(T* place, T number) {
     return found;
 }
 template <typename T>
+T atomicMin(T* place, T number) {
+    T found = *place;
+    if (number < found) *place = number;
+    return found;
+}
+template <typename T>
 T atomicCAS(T* place, T expected, T wanted) {
     T found = *place;
     if (found == expected) *place = wanted;

@@ -31,7 +31,7 @@ def test_kernels_spill_nothing_and_leave_registers_to_others(architecture: str, 
     made = compile_for(architecture, tmp_path)
     assert made.cubin[:4] == b"\x7fELF"
     found = {name: tuple(map(int, numbers)) for name, *numbers in REPORT.findall(made.log)}
-    source = (SOURCES / "kernels.cu").read_text()
+    source = "".join(path.read_text() for path in sorted(SOURCES.glob("*.cu")))
     named = re.findall(r"^KERNEL (\w+)\(", source, re.M) + [
         f"starts_{name}" for name in re.findall(r"^STARTS\((\w+),", source, re.M)
     ]

@@ -10,9 +10,13 @@ from collections.abc import Callable
 import pyarrow as pa
 import pytest
 
+from tests.cuda.test_facts import asked_of, check, real  # noqa: F401  # a fixture
 from tokenmill.engines.certify import prove
 from tokenmill.engines.cuda import CudaEngine, why_not_here
+from tokenmill.engines.cuda.engine import open_device
 from tokenmill.engines.reference import ReferenceEngine
+from tokenmill.facts.device import OnDevice
+from tokenmill.facts.texts import Texts
 from tokenmill.tokenizers import Model
 
 pytestmark = pytest.mark.skipif(why_not_here() is not None, reason=f"needs a GPU: {why_not_here()}")
@@ -42,3 +46,12 @@ def test_the_same_ids_whatever_the_batches(model: Model, batch_bytes: int, real_
         assert found.unsure is not None
         assert found.only(~found.unsure).first_difference(right.only(~found.unsure)) is None
     assert batch_bytes < 1 << 20 or found.unsure.mean() < 0.2
+
+
+@pytest.mark.parametrize("tokens", [9000, 1 << 21])
+@pytest.mark.parametrize("size", [1, 128, 4096])
+def test_the_same_facts_whatever_the_passes(real: Texts, tokens: int, size: int) -> None:  # noqa: F811
+    """Ten times over, on memory that holds what the time before left there."""
+    arithmetic = OnDevice(open_device(), asked_of(real, size), tokens)
+    for _ in range(10):
+        check(arithmetic, real)

@@ -17,11 +17,13 @@ from hypothesis import strategies as st
 
 from tokenmill.engines import from_lengths
 from tokenmill.engines.reference import ReferenceEngine
-from tokenmill.facts import minhash, texts
-from tokenmill.facts.contamination import Contamination, Known, runs_of
+from tokenmill.facts import Processor, minhash
+from tokenmill.facts.contamination import Contamination
+from tokenmill.facts.contract import Asked
 from tokenmill.facts.minhash import Minhash, signatures
 from tokenmill.facts.shingles import MULTIPLIER, shingles
-from tokenmill.facts.texts import Ends, Texts
+from tokenmill.facts.testsets import Known, runs_of
+from tokenmill.facts.texts import GROUP_TOKENS, Ends, Texts
 from tokenmill.tokenizers import Model
 
 MODULO = 1 << 64
@@ -143,11 +145,9 @@ def test_bytes_do_not_tell_how_documents_came(
     for name, places in (("one", []), ("many", sorted(cuts))):
         with pytest.MonkeyPatch.context() as patch, Minhash(str(base / name), 0, 4) as file:
             patch.setattr(file._file, "_group", 3)
-            if places:
-                patch.setattr(texts, "GROUP_TOKENS", 7)
             for start, stop in itertools.pairwise([0, *places, len(documents)]):
-                for group in flat(documents[start:stop]).groups():
-                    file.add(group)
+                for group in flat(documents[start:stop]).groups(7 if places else GROUP_TOKENS):
+                    file.add(group, Processor(Asked(size=4)).tell(group))
             file.publish()
         made.append((base / name / "facts/000000.minhash.parquet").read_bytes())
     assert made[0] == made[1]
@@ -167,9 +167,11 @@ def test_what_is_found_of_test_sets_is_as_defined(
     runs = tuple(runs_of(from_lengths(flat(one).ids, flat(one).lengths)) for one in sets)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tokenmill.facts.shingles.BLOCK", block)
-        with Contamination(str(output), 0, Known(names, runs), counted) as file:
+        asked = Asked(known=Known(names, runs))
+        with Contamination(str(output), 0, asked.known, counted) as file:
             for start in range(0, len(documents), 5):
-                file.add(flat(documents[start : start + 5], Ends(bos=False, eos=eos, marked=False)))
+                some = flat(documents[start : start + 5], Ends(bos=False, eos=eos, marked=False))
+                file.add(some, Processor(asked).tell(some))
             file.publish()
     found = [tuple(row.values()) for row in pq.read_table(output / "facts/000000.contamination.parquet").to_pylist()]
     plain = [document[: len(document) - eos] for document in documents]
@@ -197,9 +199,11 @@ import resource, sys
 from collections import Counter
 import numpy as np
 from tokenmill.engines import from_lengths
-from tokenmill.facts.contamination import Contamination, Known, runs_of
+from tokenmill.facts import Asked, Known, Processor
+from tokenmill.facts.contamination import Contamination
 from tokenmill.facts.histograms import Histograms
 from tokenmill.facts.minhash import Minhash
+from tokenmill.facts.testsets import runs_of
 from tokenmill.facts.texts import Ends
 from tokenmill.facts.writer import FactsWriter
 
@@ -214,7 +218,7 @@ ids = draw.integers(0, 50_000, 1 << 20, np.uint32)
 lengths = np.full(1 << 14, 1 << 6)
 sets = Known(("quiz",), (runs_of(from_lengths(ids[::7].copy(), np.array([len(ids[::7])]))),))
 facts = [Histograms(sys.argv[1], 0, 50_000), Minhash(sys.argv[1], 0, 128), Contamination(sys.argv[1], 0, sets, Counter())]
-with FactsWriter(Nowhere(), Ends(True, True, False), facts) as writer:
+with FactsWriter(Nowhere(), Ends(True, True, False), facts, Processor(Asked(50_000, 128, sets))) as writer:
     for number in range(12):
         if number == 3:
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -8,7 +8,7 @@ document that needs it; the last fallback is the reference.
 
 import logging
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -16,10 +16,13 @@ from numpy.typing import NDArray
 
 from tokenmill.engines.contract import Engine, Tokens, Unavailable, from_lengths, with_ends
 from tokenmill.engines.reference import ReferenceEngine
-from tokenmill.engines.registry import REFERENCE, engine_type, engine_version
+from tokenmill.engines.registry import GPU, REFERENCE, engine_type, engine_version
 from tokenmill.process import release_memory, resident_bytes
 from tokenmill.spec import JobSpec, SpecialTokens
 from tokenmill.tokenizers import Model, TextSearch
+
+if TYPE_CHECKING:  # CUDA's packages are not imported where there is no GPU
+    from tokenmill.engines.cuda.device import Device
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +73,17 @@ class Encoder:
     def fallback(self) -> "Encoder":
         """The same rules without this engine."""
         return self._fallback or self.reference
+
+    @property
+    def device(self) -> "Device | None":
+        """What its engine runs on beside the processor; None for nothing, and once that is lost."""
+        if self.name != GPU or self.lost is not None:
+            return None
+        from tokenmill.engines.cuda import CudaEngine
+
+        engine = self._engine
+        assert isinstance(engine, CudaEngine)
+        return engine.device
 
     def load(self) -> None:
         """Load what is needed for every document now. Raises whatever the engine raises about a file it does not take."""

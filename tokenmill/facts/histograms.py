@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tokenmill.facts.contract import Told
 from tokenmill.facts.sidecar import Sidecar
 from tokenmill.facts.texts import Texts
 from tokenmill.record import FileDigest
@@ -38,9 +39,9 @@ class Histograms:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         pass
 
-    def add(self, texts: Texts) -> None:
+    def add(self, texts: Texts, told: Told) -> None:
         """Count documents."""
-        self._tokens += np.bincount(texts.ids, minlength=len(self._tokens))
+        self._tokens += told.counts
         lengths, counts = np.unique(texts.lengths, return_counts=True)
         both, where = np.unique(np.concatenate((self._lengths, lengths)), return_inverse=True)
         self._counts = np.bincount(where, np.concatenate((self._counts, counts)), len(both)).astype(np.int64)
@@ -56,3 +57,8 @@ class Histograms:
         with Sidecar(*self._place, name, {column: values.type, "count": pa.int64()}, GROUP) as file:
             file.add(values, pa.array(counts))
             return file.publish()
+
+
+def counts(texts: Texts, vocab_size: int) -> NDArray[np.int64]:
+    """How often each id occurs, of which all are below `vocab_size`; nothing is counted if that is 0."""
+    return np.bincount(texts.ids, minlength=vocab_size) if vocab_size else np.empty(0, np.int64)

@@ -28,6 +28,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tokenmill.facts.contract import Told
 from tokenmill.facts.shingles import BLOCK, numbers_of, shingles
 from tokenmill.facts.sidecar import Sidecar
 from tokenmill.facts.texts import Texts
@@ -67,10 +68,10 @@ class Minhash:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._file.__exit__(kind, error, trace)
 
-    def add(self, texts: Texts) -> None:
+    def add(self, texts: Texts, told: Told) -> None:
         """Take documents."""
         numbers = pa.array(np.arange(self._documents, self._documents + len(texts)))
-        values = pa.array(signatures(texts, self._size).reshape(-1))
+        values = pa.array(told.signatures.reshape(-1))
         self._file.add(numbers, pa.FixedSizeListArray.from_arrays(values, self._size))
         self._documents += len(texts)
 
@@ -80,7 +81,9 @@ class Minhash:
 
 
 def signatures(texts: Texts, size: int) -> NDArray[np.uint32]:
-    """The signatures of some documents, a row for each."""
+    """The signatures of some documents, a row for each; of `size` 0, where none are asked for, nothing is computed."""
+    if not size:
+        return np.empty((len(texts), 0), np.uint32)
     kept = np.full((len(texts), size), NOTHING)
     short, of_short = _short(texts)
     _deal(kept, short, of_short, 0)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tokenmill.engines import LEARNED
 
-#: Documents and tokens that are gone through together; a longer document is gone through by itself.
+#: Documents and tokens that are gone through together.
 GROUP_DOCUMENTS, GROUP_TOKENS = 1 << 12, 1 << 20
 
 
@@ -31,13 +31,13 @@ class Texts:
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def groups(self) -> Iterator["Texts"]:
-        """The same documents, some at a time."""
+    def groups(self, tokens: int = GROUP_TOKENS, documents: int = GROUP_DOCUMENTS) -> Iterator["Texts"]:
+        """The same documents, some at a time: so many tokens or documents at most, or one document that is longer."""
         ends = np.cumsum(self.lengths)
         first = before = 0
         while first < len(self):
-            last = int(np.searchsorted(ends, before + GROUP_TOKENS, "right"))
-            last = min(max(last, first + 1), first + GROUP_DOCUMENTS)
+            last = int(np.searchsorted(ends, before + tokens, "right"))
+            last = min(max(last, first + 1), first + documents)
             stop = int(ends[last - 1])
             some = slice(first, last)
             yield Texts(self.ids[before:stop], self.lengths[some], self.starts[some] - before, self.stops[some] - before)

@@ -66,11 +66,11 @@ class CudaEngine:
         assert classes is not None
         self.extent = Extent.of(fitting(Settings.from_environment().gpu_bytes, entries) if batch_bytes is None else batch_bytes)
         merges = merges_of(model)
-        self._device = (device or open_device)()
-        streams = Streams(self._device.stream(), self._device.stream(), self._device.stream())
-        rules = Rules(self._device, streams.work, cutting, classes, merges, entries)
-        kernels = Kernels(self._device, streams.work, rules, self.extent)
-        self.ring = [Passage(self._device, streams, kernels, self.extent) for _ in range(SLOTS)]
+        self.device = (device or open_device)()
+        streams = Streams(self.device.stream(), self.device.stream(), self.device.stream())
+        rules = Rules(self.device, streams.work, cutting, classes, merges, entries)
+        kernels = Kernels(self.device, streams.work, rules, self.extent)
+        self.ring = [Passage(self.device, streams, kernels, self.extent) for _ in range(SLOTS)]
 
     @staticmethod
     def supports(model: Model) -> str | None:

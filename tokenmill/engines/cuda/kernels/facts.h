@@ -1,49 +1,39 @@
 // Facts about documents, on ids that lie in memory already: the arithmetic of `tokenmill/facts/`, bit for bit.
 //
-// Everything here is done by one thread, for one document or one stretch of ids; where two threads may meet, `facts::add` and
-// `facts::least` are atomic on a GPU. Compiles with g++ -std=c++17 and with NVRTC. Ids are plain: marks of what is learned from
-// (bit 31) are off, and `begin` and `end` leave out a document's BOS and EOS.
-// `tests/cuda/test_facts_header.py` compares each function with what Python writes.
+// Comes in: ids of documents end to end, fewer than 2^32, and where the documents' texts begin and end among them. Goes out:
+// counts, signatures, runs of test sets. Always holds: a thread has a stretch of ids, wherever documents begin in it, so that a
+// document of any length is done by as many threads as it has stretches; no run reaches beyond its document's text; where
+// threads meet they add, or take the least, so that their order does not matter. Ids are plain: marks of what is learned from
+// (bit 31) are off, and texts leave out a document's BOS and EOS.
 #pragma once
 
-#ifdef __CUDACC_RTC__  // NVRTC has no standard headers
-typedef unsigned int uint32_t;
-typedef unsigned long long uint64_t;
-#else
-#include <stdint.h>
-#endif
-
-#ifndef HD
-#ifdef __CUDACC__
-#define HD __host__ __device__ inline
-#else
-#define HD inline
-#endif
-#endif
+#include "unicode.h"
 
 namespace facts {
 
 constexpr uint64_t MULTIPLIER = 0xD1342543DE82EF95ull;  // see facts/shingles.py
 constexpr uint64_t GOLDEN = 0x9E3779B97F4A7C15ull;      // splitmix64's step
-constexpr uint32_t DEALS = 4;                            // rounds in which shingles are dealt
-constexpr uint64_t NOTHING = uint64_t(DEALS) << 32;      // a place of a signature that is dealt no shingle
-constexpr uint32_t SHINGLE = 5;                         // ids of a shingle of MinHash
+constexpr uint32_t DEALS = 4;                           // rounds in which shingles are dealt
+constexpr uint64_t LEFT = uint64_t(DEALS) << 32;        // of this and more is a place of a signature that was dealt no shingle
+constexpr uint64_t NOTHING = ~0ull;                     // what such a place holds at first; in the end it stands for no shingle
+constexpr uint32_t SHINGLE = 5;                         // ids of a shingle of MinHash; a shorter text is one shingle as it is
 constexpr uint32_t GRAM = 13;                           // ids of a run that is looked for in test sets
 
-HD void add(uint64_t* count, uint64_t more) {
-#ifdef __CUDA_ARCH__
-    atomicAdd((unsigned long long*)count, (unsigned long long)more);
-#else
-    *count += more;
-#endif
-}
+// Documents: the text of each is [starts[d], stops[d]) among all ids; none overlap, and they come in order.
+struct Texts {
+    const uint32_t *ids, *starts, *stops;
+    uint64_t documents;
+};
 
-HD void least(uint64_t* kept, uint64_t value) {
-#ifdef __CUDA_ARCH__
-    atomicMin((unsigned long long*)kept, (unsigned long long)value);
-#else
-    if (value < *kept) *kept = value;
-#endif
+// The first document whose text ends behind an id.
+HD uint64_t first_behind(const Texts& texts, uint64_t id) {
+    uint64_t first = 0, last = texts.documents;
+    while (first < last) {
+        const uint64_t middle = first + (last - first) / 2;
+        if (texts.stops[middle] <= id) first = middle + 1;
+        else last = middle;
+    }
+    return first;
 }
 
 // splitmix64's mixing step.
@@ -54,94 +44,60 @@ HD uint64_t mixed(uint64_t number) {
     return number ^ (number >> 31);
 }
 
-// The number of the `width` ids that begin here.
-HD uint64_t number_of(const uint32_t* ids, uint32_t width) {
-    uint64_t number = 0;
-    for (uint32_t i = 0; i < width; ++i) number = number * MULTIPLIER + ids[i] + 1;
-    return number;
-}
-
-// M^width, which takes the id that falls out of a window with it; see Window.
-HD uint64_t power(uint32_t width) {
-    uint64_t result = 1;
-    for (uint32_t i = 0; i < width; ++i) result *= MULTIPLIER;
-    return result;
-}
-
-// The numbers of runs that follow one another, two multiplications each.
-struct Window {
-    const uint32_t* ids;
-    uint32_t width;
-    uint64_t gone, number;
-
-    HD Window(const uint32_t* ids, uint32_t width) : ids(ids), width(width), gone(power(width)), number(number_of(ids, width)) {}
-
-    // To the run that begins one id later.
-    HD void next() {
-        number = number * MULTIPLIER + ids[width] + 1 - (uint64_t(*ids) + 1) * gone;
-        ++ids;
+// `take(number)` of each run of `width` ids that begins in [begin, end), in order: two multiplications each.
+template <typename Take>
+HD void each_number(const uint32_t* ids, uint64_t begin, uint64_t end, uint32_t width, Take take) {
+    uint64_t number = 0, gone = 1;  // MULTIPLIER^width takes the id that falls out with it
+    for (uint32_t i = 0; i < width; ++i) {
+        number = number * MULTIPLIER + ids[begin + i] + 1;
+        gone *= MULTIPLIER;
     }
-};
-
-// Histogram of ids: of the stretch [begin, end).
-HD void count_ids(const uint32_t* ids, uint64_t begin, uint64_t end, uint64_t* counts) {
-    for (uint64_t i = begin; i < end; ++i) add(counts + ids[i], 1);
-}
-
-// One shingle in one round, to a place of the signature that is being made.
-HD void deal(uint64_t number, uint32_t turn, uint32_t size, uint64_t* kept) {
-    const uint64_t hash = mixed(number + turn * GOLDEN);
-    least(kept + (((hash >> 32) * size) >> 32), uint64_t(turn) << 32 | (hash & 0xFFFFFFFFull));
-}
-
-// One round over the shingles that begin in [begin, end), of a document whose text ends at `stop` and has SHINGLE ids or more:
-// several threads may share a round, in any order, and even go on to the next round before others have ended this one; rounds
-// that are not needed change nothing. All of them end before any begins `least_of`.
-HD void deal_shingles(
-    const uint32_t* ids, uint64_t begin, uint64_t end, uint64_t stop, uint32_t turn, uint32_t size, uint64_t* kept
-) {
-    if (end > stop - SHINGLE + 1) end = stop - SHINGLE + 1;
-    if (begin >= end) return;
-    Window window(ids + begin, SHINGLE);
     for (uint64_t i = begin;;) {
-        deal(window.number, turn, size, kept);
+        take(number);
         if (++i == end) return;
-        window.next();
+        number = number * MULTIPLIER + ids[i + width - 1] + 1 - (uint64_t(ids[i - 1]) + 1) * gone;
     }
 }
 
-// Whether a place of a signature is left.
-HD bool any_left(const uint64_t* kept, uint32_t size) {
-    for (uint32_t i = 0; i < size; ++i)
-        if (kept[i] == NOTHING) return true;
-    return false;
+// `take(document, begin, end, width)` for each document with runs that begin in a stretch: where the first and behind the last
+// of them begin, and their ids. A text of fewer ids than `width` is one run, unless it has fewer than `least`.
+template <typename Take>
+HD void each_text(const Texts& texts, uint64_t begin, uint64_t end, uint32_t width, uint32_t least, Take take) {
+    for (uint64_t d = first_behind(texts, begin); d < texts.documents && texts.starts[d] < end; ++d) {
+        const uint64_t start = texts.starts[d], stop = texts.stops[d], length = stop - start;
+        if (length < least) continue;
+        const uint32_t own = length < width ? length : width;
+        const uint64_t from = start > begin ? start : begin, behind = stop - own + 1;
+        if (from < behind) take(d, from, behind < end ? behind : end, own);
+    }
 }
 
-// The least shingle of the text [begin, end) under the permutation of a place: for places that were dealt none.
-HD uint32_t least_of(const uint32_t* ids, uint64_t begin, uint64_t end, uint32_t place) {
+// One round of a stretch's shingles, each to a place of its document's signature; in rounds behind the first only those of
+// documents that have places left: of which `left` is the number of the round.
+HD void deal(const Texts& texts, uint64_t begin, uint64_t end, uint32_t turn, const uint32_t* left, uint32_t size, uint64_t* kept) {
+    each_text(texts, begin, end, SHINGLE, 1, [&](uint64_t document, uint64_t from, uint64_t to, uint32_t width) {
+        if (turn && left[document] != turn) return;
+        uint64_t* own = kept + document * size;
+        each_number(texts.ids, from, to, width, [&](uint64_t number) {
+            const uint64_t hash = mixed(number + turn * GOLDEN);
+            atomicMin(own + (((hash >> 32) * size) >> 32), uint64_t(turn) << 32 | uint32_t(hash));
+        });
+    });
+}
+
+// A place of the signatures, where it is left: the least of a stretch's shingles under the place's permutation.
+HD void permute(const Texts& texts, uint64_t begin, uint64_t end, uint32_t place, uint32_t size, uint64_t* kept) {
     const uint64_t factor = mixed(2ull * place) | 1, term = mixed(2ull * place + 1);
-    if (end - begin < SHINGLE) return uint32_t((mixed(number_of(ids + begin, uint32_t(end - begin))) * factor + term) >> 32);
-    Window window(ids + begin, SHINGLE);
-    uint64_t found = ~0ull;
-    for (uint64_t i = begin;;) {
-        const uint64_t value = mixed(window.number) * factor + term;
-        if (value < found) found = value;
-        if (++i > end - SHINGLE) return uint32_t(found >> 32);
-        window.next();
-    }
-}
-
-// The signature of the text [begin, end). `kept` is room for `size` numbers.
-HD void minhash(const uint32_t* ids, uint64_t begin, uint64_t end, uint32_t size, uint64_t* kept, uint32_t* signature) {
-    for (uint32_t i = 0; i < size; ++i) kept[i] = NOTHING;
-    for (uint32_t turn = 0; turn < DEALS && begin < end && any_left(kept, size); ++turn) {
-        if (end - begin < SHINGLE) deal(number_of(ids + begin, uint32_t(end - begin)), turn, size, kept);
-        else deal_shingles(ids, begin, end, end, turn, size, kept);
-    }
-    for (uint32_t i = 0; i < size; ++i) {
-        if (kept[i] != NOTHING) signature[i] = uint32_t(kept[i]);
-        else signature[i] = begin < end ? least_of(ids, begin, end, i) : 0xFFFFFFFFu;
-    }
+    each_text(texts, begin, end, SHINGLE, 1, [&](uint64_t document, uint64_t from, uint64_t to, uint32_t width) {
+        uint64_t* own = kept + document * size + place;
+        if (*own < LEFT) return;  // no value below would be less
+        uint64_t least = ~0ull;
+        each_number(texts.ids, from, to, width, [&](uint64_t number) {
+            const uint64_t value = mixed(number) * factor + term;
+            if (value < least) least = value;
+        });
+        atomicMin(own, LEFT | least >> 32);
+    });
 }
 
 // Whether a number is among sorted ones. `sieve` has 2^bits bits, that of a number's high bits set for each: most look-ups end
@@ -158,24 +114,39 @@ HD bool holds(const uint64_t* sorted, uint64_t count, const uint64_t* sieve, uin
     return first < count && sorted[first] == number;
 }
 
-// How many runs of GRAM ids in the text [begin, end) are among sorted numbers, and how many of its ids stand in such runs.
-HD void look_up(
-    const uint32_t* ids, uint64_t begin, uint64_t end, const uint64_t* sorted, uint64_t count, const uint64_t* sieve,
-    uint32_t bits, uint64_t* found, uint64_t* covered
-) {
-    *found = *covered = 0;
-    if (end - begin < GRAM || begin > end) return;
-    uint64_t passed = begin;  // ids before it are counted
-    Window window(ids + begin, GRAM);
-    for (uint64_t i = begin;;) {
-        if (holds(sorted, count, sieve, bits, window.number)) {
-            const uint64_t from = i > passed ? i : passed;
-            ++*found;
-            *covered += i + GRAM - from;
-            passed = i + GRAM;
-        }
-        if (++i > end - GRAM) return;
-        window.next();
+// A bit for each of the 64 ids from `begin` on: whether a run of GRAM ids begins there that is among sorted numbers.
+HD uint64_t begins(const Texts& texts, uint64_t begin, const uint64_t* sorted, uint64_t count, const uint64_t* sieve, uint32_t bits) {
+    uint64_t found = 0;
+    each_text(texts, begin, begin + 64, GRAM, GRAM, [&](uint64_t, uint64_t from, uint64_t to, uint32_t width) {
+        uint64_t bit = 1ull << (from - begin);
+        each_number(texts.ids, from, to, width, [&](uint64_t number) {
+            if (holds(sorted, count, sieve, bits, number)) found |= bit;
+            bit <<= 1;
+        });
+    });
+    return found;
+}
+
+// A bit for each of 64 ids: whether it stands in a run that begins at one of them, or at one of the 64 before.
+HD uint64_t covered(uint64_t before, uint64_t begins) {
+    uint64_t found = begins;
+    for (uint32_t i = 1; i < GRAM; ++i) found |= begins << i | before >> (64 - i);
+    return found;
+}
+
+// Count the runs that begin at the 64 ids from `begin` on, and the ids that stand in runs, for their documents. No run leaves
+// its document, and so an id in one is of the document in which it begins.
+HD void tally(const Texts& texts, uint64_t begin, uint64_t before, uint64_t begins, uint32_t* found, uint32_t* ids) {
+    const uint64_t inside = covered(before, begins);
+    if (!inside) return;
+    for (uint64_t d = first_behind(texts, begin); d < texts.documents && texts.starts[d] < begin + 64; ++d) {
+        const uint64_t start = texts.starts[d], stop = texts.stops[d];
+        if (stop <= start) continue;
+        const uint64_t from = start > begin ? start - begin : 0, to = stop < begin + 64 ? stop - begin : 64;
+        const uint64_t own = ~0ull >> (64 - (to - from)) << from;
+        if (!(inside & own)) continue;
+        atomicAdd(found + d, uint32_t(__popcll(begins & own)));
+        atomicAdd(ids + d, uint32_t(__popcll(inside & own)));
     }
 }
 

@@ -3,11 +3,11 @@
 // Comes in: documents end to end (32 zero bytes before and behind), fewer than 2^31 bytes. Goes out: what `scatter`,
 // `document_tokens` and `ends` write. Always holds: parameters are addresses and 64-bit numbers; every kernel strides over its
 // work, so any number of threads does it all; no thread waits for another; where threads write the same place they do so by an
-// atomic OR, append or claim, or write the same value.
+// atomic OR, sum, least, append or claim, or write the same value.
+#include "facts.cu"  // which is no part of it: one module has the kernels of both
 #include "pretokens.h"
+#include "threads.h"
 #include "words.h"
-
-#define KERNEL extern "C" __global__ void
 
 // What a batch counts on its way; `Totals` in batch.py.
 struct Totals {
@@ -17,11 +17,6 @@ struct Totals {
     uint32_t shorts;   // words to merge by a thread ...
     uint32_t longs;    // ... and by a warp
 };
-
-HD uint64_t this_thread() { return (uint64_t)blockIdx.x * blockDim.x + threadIdx.x; }
-HD uint64_t all_threads() { return (uint64_t)gridDim.x * blockDim.x; }
-
-#define EACH(index, count) (uint64_t index = this_thread(), count_ = (count); index < count_; index += all_threads())
 
 KERNEL certify(const uint8_t* text, uint64_t bytes, const uint32_t* offsets, uint64_t documents, const uint16_t* index,
                const uint8_t* classes, const uint8_t* beside, uint64_t normalized, const uint8_t* added,
