@@ -31,14 +31,18 @@ GARBAGE = 0xA5
 GUARD = 512
 
 
+#: For threads that run at once, which the thread sanitizer watches.
+THREADS = ("-DTHREADS", "-fsanitize=thread", "--param=tsan-distinguish-volatile=1", "-g", "-pthread")
+
+
 @cache
-def library(kernels: Path = KERNELS) -> ctypes.CDLL:
+def library(kernels: Path = KERNELS, more: tuple[str, ...] = ()) -> ctypes.CDLL:
     """The kernels of a folder, compiled once per machine. Skips without a compiler, which fails under CI."""
     compiler = shutil.which("g++")
     if compiler is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("g++ is missing: the kernels cannot be compiled")
     options = ["-std=c++17", "-O2", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror", "-fno-strict-aliasing"]
-    options += ["-shared", "-fPIC", "-include", str(SHIM), "-x", "c++"]
+    options += ["-shared", "-fPIC", *more, "-include", str(SHIM), "-x", "c++"]
     sources = [SHIM, *sorted(kernels.iterdir())]
     digest = hashlib.sha256(b"\0".join([" ".join(options).encode(), *(source.read_bytes() for source in sources)])).hexdigest()[
         :16
@@ -107,6 +111,20 @@ class HostDevice:
             self._places["blockIdx"].value, self._places["threadIdx"].value = divmod(thread, WARP)
             function(*numbers)
         self.launches[kernel] = self.launches.get(kernel, 0) + 1
+
+
+class ThreadedDevice(HostDevice):
+    """All threads at once: to be used in a process of its own, with the thread sanitizer loaded before anything else."""
+
+    def __init__(self, kernels: Path = KERNELS) -> None:
+        super().__init__(lazy=False)
+        self.library = library(kernels, THREADS)
+        ctypes.c_uint32.in_dll(self.library, "blockDim").value = WARP
+
+    def run(self, kernel: str, threads: int, arguments: tuple[Memory | int, ...]) -> None:
+        numbers = [each.address if isinstance(each, Memory) else each for each in arguments]
+        blocks = min(-(-threads // WARP), self.width // WARP)
+        self.library.run(getattr(self.library, kernel), ctypes.c_uint32(blocks), (ctypes.c_uint64 * 16)(*numbers))
 
 
 class HostStream:

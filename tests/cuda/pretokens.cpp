@@ -1,4 +1,6 @@
 // kernels/pretokens.h on a CPU, for ctypes: the chunks of a batch one by one, in either order.
+#include "shim.h"
+
 #include "pretokens.h"
 
 template <typename Chunk>

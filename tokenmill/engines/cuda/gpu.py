@@ -8,7 +8,7 @@ the CPU can do the work.
 import ctypes
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -126,6 +126,8 @@ def _give_back(held: list[tuple[bool, int]]) -> None:
     """Free a device's memory, pinned and its own: a worker has an engine for each job that it meets."""
     from cuda.bindings import driver
 
+    with suppress(Unavailable):
+        _first()  # whichever thread has collected it: the driver frees for a thread that has a context
     for pinned, address in held:
         (driver.cuMemFreeHost if pinned else driver.cuMemFree)(address)
 

@@ -172,11 +172,12 @@ KERNEL ends(const uint32_t* token_offsets, uint64_t documents, uint64_t bos, uin
 // bring some more, for which there is room.
 KERNEL learn_words(const uint8_t* text, const uint32_t* words, const Totals* totals, const uint32_t* misses, const uint32_t* scratch,
                    const uint32_t* tokens, Known* table, uint64_t table_mask, uint32_t* entries, uint64_t most) {
-    if (*entries >= most) return;
+    volatile const uint32_t* now = entries;  // others add to it meanwhile, where a copy kept by this multiprocessor would not show
     for EACH(miss, totals->shorts) {
         uint32_t word = misses[miss], begin = words[word], length = words[word + 1] - begin;
         uint32_t count = tokens[word + 1] - tokens[word];
-        if (length > KNOWN_WORD || count > KNOWN_IDS || *entries >= most) continue;
+        if (*now >= most) return;
+        if (length > KNOWN_WORD || count > KNOWN_IDS) continue;
         learn(table, table_mask, key_of(text + begin, length), scratch + begin, count, entries);
     }
 }

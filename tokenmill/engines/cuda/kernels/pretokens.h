@@ -39,12 +39,6 @@ enum Family { GPT2, CL100K, QWEN2, O200K, DEEPSEEK_V3 };
 #define FARTHEST (1u << 16)
 #endif
 
-#ifdef __CUDA_ARCH__
-#define OR_BITS(word, bits) atomicOr((unsigned long long*)(word), (unsigned long long)(bits))
-#else
-#define OR_BITS(word, bits) (*(word) |= (bits))
-#endif
-
 constexpr uint32_t WORDS = LETTERS | kinds(MARK);                // [\p{L}\p{M}]
 constexpr uint32_t SYMBOLS = kinds(OTHER, MARK, SYMBOL);         // [^\s\p{L}\p{N}]
 constexpr uint32_t UPPER_WORDS = kinds(UPPER, LETTER, MARK);     // [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]
@@ -272,7 +266,7 @@ HD void mark_starts(uint32_t begin, uint32_t stop, const uint8_t* bytes, const u
     uint32_t word = at / 64;
     for (;;) {
         if (at / 64 != word) {
-            OR_BITS(starts + word, bits);
+            atomicOr((unsigned long long*)starts + word, (unsigned long long)bits);
             bits = 0, word = at / 64;
         }
         bits |= (uint64_t)1 << at % 64;
@@ -293,7 +287,7 @@ HD void mark_starts(uint32_t begin, uint32_t stop, const uint8_t* bytes, const u
             break;
         }
     }
-    OR_BITS(starts + word, bits);
+    atomicOr((unsigned long long*)starts + word, (unsigned long long)bits);
 }
 
 HD void mark_starts(int family, uint32_t begin, uint32_t stop, const uint8_t* bytes, const uint32_t* offsets, uint32_t documents,

@@ -68,7 +68,7 @@ struct Text {
         uint32_t point = bytes[at], length = 1;
         if (point >= 0xc0) {
             length = point < 0xe0 ? 2 : point < 0xf0 ? 3 : 4;
-            if (length > end - at) length = end - at;
+            if (length > end - at) length = end - at, ended = true;
             point &= 0x7f >> length;
             for (uint32_t i = 1; i < length; ++i) point = point << 6 | (bytes[at + i] & 0x3f);
             if (point > 0x10ffff) point = 0xfffd;
