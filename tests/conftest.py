@@ -60,6 +60,23 @@ class ByFile(LoadFileScheduling):
         return "containers" if "/containers/" in file else file
 
 
+#: Rooms whose tests mostly wait, for leases, clocks and brokers, and rooms whose tests compute.
+WAITING, COMPUTING = ("acceptance",), ("conformance", "cuda")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the containers, minutes of one process; then a file that waits and one that computes, in turn.
+
+    In the order of their names all that computes came together, and waited for a processor.
+    """
+    rooms = {item.path: item.nodeid.removeprefix("tests/").partition("/")[0] for item in items}
+    turn = {path: -1.0 for path, room in rooms.items() if room == "containers"}
+    for kind in (WAITING, COMPUTING):
+        files = [path for path, room in rooms.items() if room in kind]
+        turn |= {path: place / len(files) for place, path in enumerate(files)}
+    items.sort(key=lambda item: turn.get(item.path, 1.0))
+
+
 #: The ledger of faults of a session; here and not beside the chaos suite, since the process that prints it collects no tests.
 FAULTS = pytest.StashKey[Any]()
 

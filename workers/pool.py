@@ -11,11 +11,7 @@ import argparse
 import logging
 import sys
 
-from celery.utils.nodenames import default_nodename, host_format
-
-from workers import metrics, tasks
-from workers.app import app
-from workers.telemetry import configure_logging
+from tokenmill.process import loading
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +26,12 @@ def main() -> None:
     parser.add_argument("--log-level", default="INFO")
     parser.add_argument("--warm", help="output folder of the job that these workers are for")
     asked = parser.parse_args()
+    with loading():
+        from celery.utils.nodenames import default_nodename, host_format
+
+        from workers import metrics, tasks
+        from workers.app import app
+        from workers.telemetry import configure_logging
     configure_logging(asked.log_level)  # before Celery, which begins with a warning where it runs as root
     if asked.warm:
         try:

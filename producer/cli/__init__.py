@@ -4,14 +4,12 @@ Everything heavy is imported inside the command that needs it, so that `tokenmil
 in the order in which their files are imported here.
 """
 
-import sys
-
 from producer.cli import jobs, outputs, schedules, texts, machine  # isort: skip
-from producer.cli.command import app
+from producer.cli.command import app, execute
 
 __all__ = ["app", "jobs", "machine", "main", "outputs", "schedules", "texts"]
 
 
 def main() -> None:
     """The console script."""
-    sys.exit(app())
+    execute(app)

@@ -4,11 +4,9 @@ A console script where tokenmill is installed, and a plain one: `python producer
 cannot lie in `producer/`: a script's folder is searched for modules first, and `queue.py` there would hide Python's own.
 """
 
-import sys
-
 import typer
 
-from producer.cli.command import OneCommand
+from producer.cli.command import OneCommand, execute
 from producer.cli.texts import encode
 
 
@@ -21,7 +19,7 @@ def alone() -> typer.Typer:
 
 def main() -> None:
     """The console script."""
-    sys.exit(alone()())
+    execute(alone())
 
 
 if __name__ == "__main__":

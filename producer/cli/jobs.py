@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from producer.cli.asked import takes_request
 from producer.cli.command import Exit, Json, Output, Workers, app, broker
-from producer.options import takes_request
 from producer.request import Request
 from tokenmill.errors import TokenmillError, UsageError
 

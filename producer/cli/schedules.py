@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from producer.cli.asked import ForPeriod
 from producer.cli.command import Commands, Exit, Json, app
-from producer.options import ForPeriod
 from tokenmill.errors import UsageError
 
 if TYPE_CHECKING:
