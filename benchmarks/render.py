@@ -15,6 +15,7 @@ from tables.archives import archives
 from tables.dispatch import dispatch
 from tables.end_to_end import end_to_end
 from tables.engines import engines
+from tables.exactness import exactness
 from tables.facts import facts, facts_alone
 from tables.faults import faults
 from tables.formats import formats
@@ -38,6 +39,7 @@ def main() -> None:
         end_to_end,
         stages,
         engines,
+        exactness,
         formats,
         archives,
         one_read,

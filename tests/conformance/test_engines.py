@@ -209,6 +209,22 @@ def test_truncation_and_padding_of_a_tokenizer_file_are_cleared(model_of: Callab
         assert len(found) == 1000
 
 
+def test_memory_that_no_engine_gives_back_is_not_looked_for_at_every_column(
+    model_of: Callable[[str], Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As that of a GPU's engine, which stays."""
+    held, looks = 1 << 30, list[int]()
+    monkeypatch.setattr(engine_memory, "resident_bytes", lambda: held)
+    behind = Encoder(model_of("gpt2"), spec(), REFERENCE)
+    encoder = Encoder(model_of("gpt2"), spec(), "fastokens", (), behind)
+    encode(encoder, ["text"])
+    monkeypatch.setattr(engine_memory, "release_memory", lambda: looks.append(held))
+    held += engine_memory.CACHE_BYTES + 1
+    for _ in range(3):
+        encode(encoder, ["text"])
+    assert len(looks) == 1
+
+
 def test_two_tokenizers_in_one_process_do_not_take_each_others_room(
     model_of: Callable[[str], Model], monkeypatch: pytest.MonkeyPatch
 ) -> None:

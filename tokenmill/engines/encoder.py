@@ -114,14 +114,13 @@ class Encoder:
         tokens = with_ends(bare, self._bos, self._eos)
         if resident_bytes() > self._most:
             self._forget()
-            release_memory()
+            _settle()  # or what no engine gives back would be looked for at every column
         return tokens
 
     @cached_property
     def _engine(self) -> Engine:
         engine = ReferenceEngine(self.model, parse_special=self._parse) if self.name == REFERENCE else self._type(self.model)
-        release_memory()  # what it was parsed from
-        Encoder._most = max(RESIDENT_BYTES, resident_bytes() + CACHE_BYTES)
+        _settle()  # what it was parsed from goes
         return engine
 
     def _forget(self) -> None:
@@ -150,6 +149,12 @@ class Encoder:
             return fast
         exact = self.fallback._bare(text.filter(pa.array(delicate)), holds_special[delicate])
         return _interleave(fast, exact, delicate)
+
+
+def _settle() -> None:
+    """Give back what nobody holds, and let the engines have their room beside what is left."""
+    release_memory()
+    Encoder._most = max(RESIDENT_BYTES, resident_bytes() + CACHE_BYTES)
 
 
 def _interleave(first: Tokens, second: Tokens, takes_second: NDArray[np.bool_]) -> Tokens:
