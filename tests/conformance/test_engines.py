@@ -24,7 +24,6 @@ from tokenmill.tokenizers import Model, in_contexts, probes, token_probes
 GRANTED: dict[str, dict[str, str | None]] = {
     "qwen3": {"gigatoken": "\u0eba", "fastokens": None},
     "cl100k": {"gigatoken": None},
-    "gpt4": {"gigatoken": None},
     "llama3": {"gigatoken": "\U00011de0", "fastokens": None},
     "gptoss": {"gigatoken": None, "fastokens": "\u017f"},
     "deepseek": {"fastokens": None},

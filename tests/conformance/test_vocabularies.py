@@ -73,8 +73,9 @@ def test_gpt2_vocab_and_merges(tokenizer_path: Callable[[str], Path]) -> None:
 def test_the_same_file_makes_the_same_tokenizer(tokenizer_path: Callable[[str], Path]) -> None:
     for family in ("mistral", "qwen", "gpt2"):
         path = str(tokenizer_path(family))
-        assert resolve(path).ref == resolve(path).ref
-        assert set(resolve(path).files) > {"tokenizer.json"}
+        once = resolve(path)
+        assert resolve(path).ref == once.ref
+        assert set(once.files) > {"tokenizer.json"}
 
 
 def test_an_unknown_ranks_file_is_refused_instead_of_guessed(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tokenmill.engines.cuda.device import Memory
 from tokenmill.engines.cuda.families import Cutting, cutting_of
 from tokenmill.tokenizers import Model
 
-FAMILIES = ("gpt2", "cl100k", "gpt4", "llama3", "qwen3", "gptoss", "deepseek")
+FAMILIES = ("gpt2", "cl100k", "llama3", "qwen3", "gptoss", "deepseek")
 TEXT, WORDS = 4 << 20, 1 << 17
 
 
